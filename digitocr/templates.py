@@ -1,0 +1,406 @@
+"""`template.toml` ↔ `FormTemplate`, checked at the door.
+
+A form is a folder: `template.toml` and, where there is one, the picture of the empty form.
+Whatever is wrong in it is said with the file, the key and the value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from digitocr import types
+from digitocr.errors import TemplateError
+from digitocr.types import (
+    Anchor,
+    Box,
+    Check,
+    FieldKind,
+    FieldType,
+    FormRule,
+    Gray,
+    PageTemplate,
+    Rule,
+    VoidMark,
+)
+
+FILE_NAME = "template.toml"
+DATE_PARTS = ("DD", "MM", "YYYY", "YY")
+ARUCO_DICTIONARIES = ("4x4_50", "4x4_100", "5x5_50", "5x5_100", "6x6_50", "6x6_250")
+NOT_YET = {FieldKind.MARK, FieldKind.BARCODE}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FormTemplate:
+    """The printed form: pages with their anchors, fields, and rules across fields.
+
+    `fingerprint` is the SHA-256 over the template file and its pictures: a form that was used
+    is frozen, and an edit without a new version is noticed by it. `source` is the text of the
+    file, so that what was read can be followed back.
+    """
+
+    name: str
+    version: int
+    title: str
+    pages: tuple[PageTemplate, ...]
+    fields: tuple[types.Field, ...]
+    rules: tuple[FormRule, ...]
+    fingerprint: str
+    source: str
+
+    @classmethod
+    def load(cls, path: Path | str) -> FormTemplate:
+        """Read a form folder (or the `template.toml` in it).
+
+        Raises
+        ------
+        TemplateError
+            Naming file, key and value of the first thing that is wrong.
+        """
+        return load(Path(path))
+
+    def fields_of(self, page: int) -> tuple[types.Field, ...]:
+        return tuple(field for field in self.fields if field.page == page)
+
+    def page(self, number: int) -> PageTemplate:
+        return self.pages[number - 1]
+
+    def __str__(self) -> str:
+        return f"'{self.name}' v{self.version}"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Coordinates = Annotated[list[float], Field(min_length=2, max_length=2)]
+Corners = Annotated[list[int], Field(min_length=4, max_length=4)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
+
+
+class _Anchor(_Strict):
+    kind: Literal["square", "aruco"]
+    center: Coordinates
+    size: Annotated[float, Field(gt=2)]
+    id: Annotated[int, Field(ge=0)] | None = None
+    dictionary: str | None = None
+
+    @field_validator("dictionary")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and value not in ARUCO_DICTIONARIES:
+            raise ValueError(f"must be one of {', '.join(ARUCO_DICTIONARIES)}")
+        return value
+
+
+class _Page(_Strict):
+    width: Annotated[int, Field(ge=50, le=30000)]
+    height: Annotated[int, Field(ge=50, le=30000)]
+    dpi: Annotated[float, Field(ge=30, le=1200)]
+    reference: str | None = None
+    anchors: list[_Anchor] = []
+    ignore: bool = False
+
+
+class _Check(_Strict):
+    rule: Literal["range", "pattern", "luhn", "damm", "mod11", "date"]
+    min: float | None = None
+    max: float | None = None
+    pattern: str | None = None
+
+
+class _Field(_Strict):
+    name: Name
+    page: Annotated[int, Field(ge=1)] = 1
+    box: Corners
+    kind: Literal["boxed", "comb", "open", "mark", "barcode"]
+    type: Literal["integer", "decimal", "code", "date"] = "integer"
+    title: str = ""
+    cells: Annotated[int, Field(ge=1, le=60)] | None = None
+    min_length: Annotated[int, Field(ge=0, le=60)] = 0
+    max_length: Annotated[int, Field(ge=1, le=60)] | None = None
+    void_marks: list[Literal["x", "dash"]] = []
+    required: bool = False
+    checks: list[_Check] = []
+    decimals: Annotated[int, Field(ge=0, le=12)] = 0
+    date_format: str = "DDMMYYYY"
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    double_key: bool = False
+
+
+class _Rule(_Strict):
+    rule: Literal["sum"]
+    of: Annotated[list[str], Field(min_length=1)]
+    equals: str
+    name: Name | None = None
+
+
+class _Template(_Strict):
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    title: str = ""
+    pages: Annotated[list[_Page], Field(min_length=1)]
+    fields: list[_Field] = []
+    rules: list[_Rule] = []
+
+
+def load(path: Path) -> FormTemplate:
+    """Read a form folder (or the `template.toml` in it); see `FormTemplate.load`."""
+    file = path / FILE_NAME if path.is_dir() or path.suffix != ".toml" else path
+    try:
+        raw = file.read_bytes()
+        entries = tomllib.loads(raw.decode("utf-8"))
+    except FileNotFoundError:
+        raise TemplateError(
+            f"{file}: no such file; a form is a folder with {FILE_NAME}"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise TemplateError(f"{file}: {error}; mend the file") from error
+    try:
+        checked = _Template.model_validate(entries)
+    except ValidationError as error:
+        raise TemplateError(f"{file}: {_first_fault(error, entries)}") from error
+    digest = hashlib.sha256(raw)
+    pages = []
+    for number, page in enumerate(checked.pages, 1):
+        reference = _load_reference(file, page, number, digest)
+        pages.append(
+            PageTemplate(
+                number=number,
+                width=page.width,
+                height=page.height,
+                dpi=page.dpi,
+                reference=reference,
+                anchors=tuple(_anchor(file, a, page, number) for a in page.anchors),
+                ignore=page.ignore,
+            )
+        )
+    fields = _fields(file, checked, pages)
+    return FormTemplate(
+        name=checked.name,
+        version=checked.version,
+        title=checked.title or checked.name,
+        pages=tuple(pages),
+        fields=fields,
+        rules=_rules(file, checked),
+        fingerprint=digest.hexdigest(),
+        source=raw.decode("utf-8"),
+    )
+
+
+def load_all(folder: Path) -> tuple[FormTemplate, ...]:
+    """Read every form below `folder` (or the one form that `folder` is), in order of name.
+
+    Raises
+    ------
+    TemplateError
+        If the folder is missing, holds no form, or two forms share a name.
+    """
+    if (folder / FILE_NAME).is_file():
+        return (load(folder),)
+    if not folder.is_dir():
+        raise TemplateError(
+            f"{folder}: no such folder of forms; name one with --forms, or make "
+            f"{folder}/<form>/{FILE_NAME}"
+        )
+    files = sorted(folder.glob(f"*/{FILE_NAME}"))
+    if not files:
+        raise TemplateError(
+            f"{folder}: holds no form; a form is a folder {folder}/<form>/ with {FILE_NAME}"
+        )
+    forms = tuple(load(file) for file in files)
+    seen: dict[str, Path] = {}
+    for file, form in zip(files, forms, strict=True):
+        if form.name in seen:
+            raise TemplateError(
+                f"{file}: name = '{form.name}' is also the name of {seen[form.name]}; "
+                "give one of them another name"
+            )
+        seen[form.name] = file
+    return forms
+
+
+def _first_fault(error: ValidationError, entries: dict[str, Any]) -> str:
+    """Say key, value and fault of the first thing pydantic found."""
+    fault = error.errors()[0]
+    key = ""
+    value: Any = entries
+    for part in fault["loc"]:
+        key += f"[{part + 1}]" if isinstance(part, int) else f"{'.' if key else ''}{part}"
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            value = None
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: no such key; see the template reference in the README"
+    if fault["type"] == "missing":
+        return f"{key}: is missing"
+    shown = repr(value)
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{key} = {shown if len(shown) < 80 else shown[:77] + '…'}: {message}"
+
+
+def _load_reference(file: Path, page: _Page, number: int, digest: Any) -> Gray | None:
+    if page.reference is None:
+        return None
+    picture = file.parent / page.reference
+    key = f"{file}: pages[{number}].reference = '{page.reference}'"
+    try:
+        raw = picture.read_bytes()
+    except OSError as error:
+        raise TemplateError(f"{key}: {error.strerror}; put the empty form there") from error
+    digest.update(raw)
+    image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise TemplateError(f"{key}: is not a picture; save the empty form as PNG")
+    if image.shape != (page.height, page.width):
+        h, w = image.shape
+        raise TemplateError(
+            f"{key}: is {w} × {h} pixels, the page {page.width} × {page.height}; "
+            "make them the same"
+        )
+    return np.asarray(image, np.uint8)
+
+
+def _anchor(file: Path, anchor: _Anchor, page: _Page, number: int) -> Anchor:
+    x, y = anchor.center
+    if not (0 <= x < page.width and 0 <= y < page.height):
+        raise TemplateError(
+            f"{file}: pages[{number}].anchors: center = [{x:g}, {y:g}] lies outside the page "
+            f"({page.width} × {page.height})"
+        )
+    if anchor.kind == "aruco" and anchor.id is None:
+        raise TemplateError(f"{file}: pages[{number}].anchors: an aruco anchor needs an id")
+    return Anchor(
+        kind=anchor.kind,
+        center=(float(x), float(y)),
+        size=anchor.size,
+        id=anchor.id,
+        dictionary=anchor.dictionary or ("4x4_50" if anchor.kind == "aruco" else None),
+    )
+
+
+def _fields(
+    file: Path, checked: _Template, pages: list[PageTemplate]
+) -> tuple[types.Field, ...]:
+    fields: list[types.Field] = []
+    for entry in checked.fields:
+        key = f"{file}: field '{entry.name}'"
+        if any(entry.name == other.name for other in fields):
+            raise TemplateError(f"{key}: name is used twice; give one another name")
+        if entry.page > len(pages):
+            raise TemplateError(f"{key}: page = {entry.page}, the form has {len(pages)}")
+        fields.append(_field(key, entry, pages[entry.page - 1]))
+    return tuple(fields)
+
+
+def _field(key: str, entry: _Field, page: PageTemplate) -> types.Field:
+    left, top, right, bottom = entry.box
+    if right <= left or bottom <= top:
+        raise TemplateError(
+            f"{key}: box = {entry.box} is empty; it is left, top, right, bottom"
+        )
+    if left < 0 or top < 0 or right > page.width or bottom > page.height:
+        raise TemplateError(
+            f"{key}: box = {entry.box} lies outside the page ({page.width} × {page.height})"
+        )
+    kind = FieldKind(entry.kind)
+    if kind in NOT_YET:
+        raise TemplateError(
+            f"{key}: kind = '{kind}' cannot be read by this version of digitocr"
+        )
+    if page.ignore:
+        raise TemplateError(f"{key}: page = {entry.page} is a page to ignore")
+    if kind in {FieldKind.BOXED, FieldKind.COMB} and entry.cells is None:
+        raise TemplateError(f"{key}: cells is missing; a {kind} field has printed positions")
+    if kind is FieldKind.OPEN and entry.cells is not None:
+        raise TemplateError(f"{key}: cells = {entry.cells}, but an open field has no positions")
+    most = entry.max_length or entry.cells
+    if entry.cells is not None and most is not None and most > entry.cells:
+        raise TemplateError(f"{key}: max_length = {most} is more than cells = {entry.cells}")
+    if most is not None and entry.min_length > most:
+        raise TemplateError(f"{key}: min_length = {entry.min_length} is more than {most}")
+    type_ = FieldType(entry.type)
+    if entry.decimals and type_ is not FieldType.DECIMAL:
+        raise TemplateError(f"{key}: decimals = {entry.decimals}, but type = '{entry.type}'")
+    if type_ is FieldType.DATE:
+        length = _date_length(key, entry.date_format)
+        most = most or length
+        if most != length:
+            raise TemplateError(f"{key}: date_format '{entry.date_format}' has {length} digits")
+    return types.Field(
+        name=entry.name,
+        page=entry.page,
+        box=Box(left, top, right, bottom),
+        kind=kind,
+        type=type_,
+        title=entry.title or entry.name,
+        cells=entry.cells,
+        min_length=entry.min_length,
+        max_length=most,
+        void_marks=tuple(VoidMark(mark) for mark in entry.void_marks),
+        required=entry.required,
+        checks=tuple(_check(key, check) for check in entry.checks),
+        decimals=entry.decimals,
+        date_format=entry.date_format,
+        weight=entry.weight,
+        double_key=entry.double_key,
+    )
+
+
+def _date_length(key: str, date_format: str) -> int:
+    rest = date_format
+    for part in DATE_PARTS:
+        rest = rest.replace(part, "", 1)
+    if rest or not {"DD", "MM"} <= {p for p in DATE_PARTS if p in date_format}:
+        raise TemplateError(
+            f"{key}: date_format = '{date_format}' is not made of DD, MM and YYYY or YY"
+        )
+    if "YY" not in date_format:
+        raise TemplateError(f"{key}: date_format = '{date_format}' has no year")
+    return len(date_format)
+
+
+def _check(key: str, check: _Check) -> Check:
+    if check.rule == "range":
+        if check.min is None and check.max is None:
+            raise TemplateError(f"{key}: check 'range' needs min or max")
+        if check.min is not None and check.max is not None and check.min > check.max:
+            raise TemplateError(f"{key}: check 'range': min = {check.min:g} is above max")
+    elif check.min is not None or check.max is not None:
+        raise TemplateError(f"{key}: check '{check.rule}' takes no min or max")
+    if (check.rule == "pattern") != (check.pattern is not None):
+        raise TemplateError(f"{key}: a pattern belongs to check 'pattern', and to it alone")
+    if check.pattern is not None:
+        try:
+            re.compile(check.pattern)
+        except re.error as error:
+            raise TemplateError(f"{key}: pattern = '{check.pattern}': {error}") from error
+    return Check(Rule(check.rule), check.min, check.max, check.pattern)
+
+
+def _rules(file: Path, checked: _Template) -> tuple[FormRule, ...]:
+    known = {field.name: field for field in checked.fields}
+    rules: list[FormRule] = []
+    for number, rule in enumerate(checked.rules, 1):
+        key = f"{file}: rules[{number}]"
+        for name in (*rule.of, rule.equals):
+            if name not in known:
+                raise TemplateError(f"{key}: '{name}' is not a field of this form")
+            if known[name].type not in ("integer", "decimal"):
+                raise TemplateError(f"{key}: '{name}' is a {known[name].type}, not a number")
+        if len({known[name].page for name in (*rule.of, rule.equals)}) > 1:
+            raise TemplateError(f"{key}: its fields are on several pages; keep a rule on one")
+        name = rule.name or f"sum-{rule.equals}"
+        if any(name == other.name for other in rules):
+            name = f"{name}-{number}"
+        rules.append(FormRule(Rule.SUM, tuple(rule.of), rule.equals, name))
+    return tuple(rules)
