@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: from gray pixels to glyphs a classifier can read."""

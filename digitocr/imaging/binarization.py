@@ -1,0 +1,89 @@
+"""Gray → ink: how much darker than the paper around it a pixel is, and whether that is ink.
+
+Paper is told from ink before anything else, because scans come with shadows, gray paper and
+patterns: what counts is darkness against the local paper, never the gray value itself.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage.filters import apply_hysteresis_threshold
+
+from digitocr.types import Gray, Ink
+
+Darkness = NDArray[np.float32]  # (H, W); 0.0 as the paper around, 1.0 black
+
+
+def paper(gray: Gray, *, reach: int) -> Gray:
+    """Estimate the brightness of the paper under every pixel.
+
+    A morphological closing with a square wider than any stroke takes strokes away; it is done
+    on a shrunken copy, because paper varies slowly.
+
+    Parameters
+    ----------
+    reach : pixels
+        Wider than any stroke, narrower than a shadow.
+    """
+    h, w = gray.shape
+    shrink = max(1, reach // 8)
+    small = cv2.resize(
+        gray, (max(1, w // shrink), max(1, h // shrink)), interpolation=cv2.INTER_AREA
+    )
+    side = max(3, reach // shrink) | 1
+    # Noise would be taken for paper by the maximum; a median keeps single bright pixels out.
+    small = cv2.medianBlur(small, 3) if min(small.shape) >= 3 else small
+    closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    closed = cv2.blur(closed, (side, side))
+    result: Gray = cv2.resize(closed, (w, h), interpolation=cv2.INTER_LINEAR)
+    return result
+
+
+def darkness(gray: Gray, *, reach: int, least_paper: int = 60) -> Darkness:
+    """Say how much darker than its paper every pixel is.
+
+    Parameters
+    ----------
+    gray : (H, W) uint8
+        0 is black, 255 is white. Not changed.
+    reach : pixels
+        Wider than any stroke; see `paper`.
+    least_paper
+        Paper darker than this is no paper (a black margin): differences there count little.
+
+    Returns
+    -------
+    (H, W) float32, 0.0 as bright as the paper or brighter, 1.0 black.
+    """
+    ground = np.maximum(paper(gray, reach=reach), least_paper).astype(np.float32)
+    result: Darkness = np.clip(1.0 - gray / ground, 0.0, 1.0).astype(np.float32)
+    return result
+
+
+def stroke_darkness(dark: Darkness, *, share: float = 0.01) -> float:
+    """Say how dark the writing is: the level that `share` of the pixels reach."""
+    if dark.size == 0:
+        return 0.0
+    return float(np.quantile(dark, 1.0 - share))
+
+
+def binarize(dark: Darkness, *, level: float, low: float = 0.35, high: float = 0.6) -> Ink:
+    """Mark the ink: what is dark, and what is half dark and touches it.
+
+    Parameters
+    ----------
+    dark
+        Darkness against the paper.
+    level : 0 to 1
+        How dark the writing is, from `stroke_darkness`.
+    low, high : shares of `level`
+        Pixels above `high` are ink; pixels above `low` are ink where they hang on to those.
+
+    References
+    ----------
+    Canny, IEEE PAMI 8 (1986) 679–698, for the two thresholds.
+    """
+    marked: Ink = apply_hysteresis_threshold(dark, low * level, high * level)
+    return marked

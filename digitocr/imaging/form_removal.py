@@ -1,0 +1,87 @@
+"""Take what is printed out of the ink, and keep the strokes that cross it.
+
+Where the empty form is known its darkness is subtracted, a little widened, so that light
+guides under a digit vanish without the digit. What is left over of lines, and lines of forms
+without a reference, are found as long straight runs. In both cases strokes that were cut are
+closed again, but only through pixels that were ink on the scan.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from digitocr.imaging.binarization import Darkness
+from digitocr.types import Ink
+
+
+def subtract_form(dark: Darkness, printed: Darkness, *, slack: int) -> Darkness:
+    """Take the darkness of the empty form, widened by `slack` pixels, from that of the page.
+
+    Scanners and pens of darkness differ, so the print of the empty form is first brought to
+    the strength that it has on this page (the median ratio over the darkest print).
+    """
+    strong = printed > 0.4
+    gain = 1.0
+    if strong.sum() >= 30:
+        gain = float(np.clip(np.median(dark[strong] / printed[strong]), 0.5, 1.6))
+    side = 2 * slack + 1
+    wide = cv2.dilate(printed, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    # Print is seldom evenly black: a margin above it keeps its mottle from turning to ink.
+    left: Darkness = np.clip(dark - gain * wide * 1.25, 0.0, 1.0).astype(np.float32)
+    return left
+
+
+def line_mask(ink: Ink, *, across: int, down: int, thickness: int) -> Ink:
+    """Mark long straight runs of ink.
+
+    Parameters
+    ----------
+    across, down : pixels
+        Least length of a horizontal and of a vertical line; 0 looks for none.
+    thickness : pixels
+        What is thicker than this is a bar or a digit, and stays.
+    """
+    mask = np.zeros(ink.shape, bool)
+    if across > 1:
+        mask |= _runs(ink, across, thickness)
+    if down > 1:
+        mask |= _runs(ink.T, down, thickness).T
+    return mask
+
+
+def _runs(ink: Ink, length: int, thickness: int) -> Ink:
+    """Mark horizontal runs of at least `length` pixels, no thicker than `thickness`."""
+
+    def ones(h: int, w: int) -> Ink:
+        return np.ones((h, w), np.uint8)
+
+    plain = np.ascontiguousarray(ink, dtype=np.uint8)
+    # Closed over short gaps first: scanned lines are broken and not quite level.
+    closed = cv2.morphologyEx(plain, cv2.MORPH_CLOSE, ones(3, max(3, length // 8)))
+    runs = cv2.morphologyEx(closed, cv2.MORPH_OPEN, ones(1, length))
+    thick = cv2.morphologyEx(closed, cv2.MORPH_OPEN, ones(thickness + 1, length // 2 + 1))
+    marked: Ink = (runs > 0) & (thick == 0)
+    return marked
+
+
+def close_strokes(kept: Ink, ink: Ink, *, reach: int) -> Ink:
+    """Close the gaps that removal cut into strokes, only through what was ink on the scan.
+
+    Parameters
+    ----------
+    kept, ink : (H, W) bool
+        The ink after and before removal. Neither is changed.
+    reach : pixels
+        Widest gap that is closed: about the thickness of a line, and twice its slack.
+    """
+    if not kept.any():
+        return kept.copy()
+    side = reach | 1
+    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    padded = cv2.copyMakeBorder(
+        kept.astype(np.uint8), side, side, side, side, cv2.BORDER_CONSTANT, value=0
+    )
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, element)[side:-side, side:-side]
+    result: Ink = kept | (closed.astype(bool) & ink)
+    return result

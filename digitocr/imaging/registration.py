@@ -1,0 +1,490 @@
+"""Lay a page onto its template: find anchors or features, estimate the homography, measure it.
+
+Two rungs give a first homography: printed anchors (squares, ArUco), then features of the
+empty form. Where the form has a reference, the first estimate is then refined and judged by
+the same measurement: blocks of the printed form are looked for around the place where they
+should be. Their displacements mend the homography, and what is left of them is the residual.
+A page on which too few blocks are found is another page, whatever the first rung said: this
+is what keeps a page from being read in the wrong place. Anchors alone cannot do that, because
+forms of one house share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from digitocr.errors import RegistrationError
+from digitocr.imaging.binarization import Darkness, darkness
+from digitocr.types import Anchor, Gray, Homography, Page, PageTemplate, RegisteredPage
+
+Points = NDArray[np.float64]  # (N, 2); x, y
+
+MM_PER_INCH = 25.4
+MATCH_DPI = 100.0  # blocks are compared at this resolution
+VIEW_SIDE = 1400  # longer side of the copy of a page that anchors and features are sought in
+BLOCK_MM = 11.0
+BLOCK_PITCH_MM = 6.0
+MOST_BLOCKS = 60
+GOOD_SCORE = 0.55  # normalized correlation of a block that was found
+SEARCHES_MM = (6.0, 2.5)  # how far blocks are looked for, pass by pass
+LEAST_SUPPORT = 0.6  # share of blocks that must be found near their places
+NEAR_MM = 1.0
+SQUARE_REACH = 0.16  # share of the page's longer side that an anchor may be from its place
+LEAST_INLIERS = 14
+ARUCO = {
+    "4x4_50": cv2.aruco.DICT_4X4_50,
+    "4x4_100": cv2.aruco.DICT_4X4_100,
+    "5x5_50": cv2.aruco.DICT_5X5_50,
+    "5x5_100": cv2.aruco.DICT_5X5_100,
+    "6x6_50": cv2.aruco.DICT_6X6_50,
+    "6x6_250": cv2.aruco.DICT_6X6_250,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """Keypoints of a picture: points in its own pixels, and their descriptors."""
+
+    points: Points
+    descriptors: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """A page template made ready to be found: everything that is computed once a form.
+
+    `scale` is match pixels per template pixel; `blocks` are left, top of square blocks of
+    `side` match pixels in `dark`, the darkness of the empty form.
+    """
+
+    template: PageTemplate
+    scale: float
+    dark: Darkness | None
+    blocks: NDArray[np.intp]
+    side: int
+    features: Features | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """A shrunken copy of the page: `scale` is view pixels per page pixel."""
+
+    image: Gray
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """How well a page lies on a template."""
+
+    reference: Reference
+    homography: Homography
+    residual: float  # template pixels, RMS
+    support: float  # share of the printed blocks (or anchors) found in place
+
+    @property
+    def residual_mm(self) -> float:
+        return self.residual / self.reference.template.dpi * MM_PER_INCH
+
+
+def prepare(template: PageTemplate) -> Reference:
+    """Compute once what every registration against this page template needs."""
+    scale = min(1.0, MATCH_DPI / template.dpi)
+    side = round(BLOCK_MM / MM_PER_INCH * template.dpi * scale)
+    if template.reference is None:
+        return Reference(template, scale, None, np.empty((0, 2), np.intp), side, None)
+    small = _resize(template.reference, scale)
+    dark = _match_darkness(small, template.dpi * scale)
+    view = _view(template.reference)
+    return Reference(
+        template, scale, dark, _choose_blocks(dark, side), side, _features(view, view.scale)
+    )
+
+
+def register(
+    page: Page, references: Sequence[Reference], *, max_residual_mm: float
+) -> RegisteredPage:
+    """Find which template a page is, and lay it onto that.
+
+    Parameters
+    ----------
+    references
+        Every page template that the page may be, from `prepare`.
+    max_residual_mm : millimetres of paper
+        A page whose printed blocks lie further off than this (RMS) does not fit.
+
+    Raises
+    ------
+    RegistrationError
+        If the page fits none of them, or two of them equally well.
+    """
+    view = _view(page.image)
+    fits: list[Fit] = []
+    squares = _squares(view)
+    for reference in references:
+        for start in _from_anchors(view, reference.template, squares):
+            fits += _judge(view, reference, start)
+    good = [fit for fit in fits if _fits(fit, max_residual_mm)]
+    if not good:
+        found = _features(view, view.scale)
+        for reference in references:
+            start = _from_features(found, reference)
+            if start is not None:
+                fits += _judge(view, reference, start)
+        good = [fit for fit in fits if _fits(fit, max_residual_mm)]
+    if not good:
+        raise RegistrationError(_cause(page, fits, max_residual_mm))
+    best = max(good, key=lambda fit: fit.support)
+    return RegisteredPage(
+        document=page.document,
+        number=page.number,
+        template=best.reference.template,
+        image=page.image,
+        homography=best.homography,
+        residual=best.residual,
+    )
+
+
+def _fits(fit: Fit, max_residual_mm: float) -> bool:
+    return fit.support >= LEAST_SUPPORT and fit.residual_mm <= max_residual_mm
+
+
+def _cause(page: Page, fits: Sequence[Fit], max_residual_mm: float) -> str:
+    where = f"{page.document.sha256[:8]} page {page.number}"
+    near = max(fits, key=lambda fit: fit.support, default=None)
+    if near is None or near.support < LEAST_SUPPORT:
+        share = f"; at best {near.support:.0%} of a form was found" if near else ""
+        return f"{where}: is no page of a known form{share}; see --forms, or rescan the sheet"
+    return (
+        f"{where}: the printed form lies {near.residual_mm:.1f} mm off where it should be "
+        f"(at most {max_residual_mm:.1f}); rescan the sheet flat"
+    )
+
+
+def _resize(image: Gray, scale: float) -> Gray:
+    if scale >= 1.0:
+        return image
+    h, w = image.shape
+    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+    resized: Gray = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return resized
+
+
+def _view(image: Gray) -> _View:
+    scale = min(1.0, VIEW_SIDE / max(image.shape))
+    return _View(_resize(image, scale), scale)
+
+
+def _match_darkness(gray: Gray, dpi: float) -> Darkness:
+    dark = darkness(gray, reach=round(dpi * 0.2))
+    # Hairlines of one pixel jump between scans; a little blur makes them comparable.
+    blurred: Darkness = cv2.GaussianBlur(dark, (0, 0), 1.0)
+    return blurred
+
+
+def _choose_blocks(dark: Darkness, side: int) -> NDArray[np.intp]:
+    """Pick squares of the form that can be found again in both directions, spread over it."""
+    corner = cv2.cornerMinEigenVal(dark, 7)
+    # A very black corner must not outweigh ten plain ones.
+    corner = np.sqrt(np.maximum(corner, 0.0))
+    total = cv2.boxFilter(corner, -1, (side, side), anchor=(0, 0), normalize=False)
+    h, w = dark.shape
+    pitch = max(4, round(side * BLOCK_PITCH_MM / BLOCK_MM))
+    tops, lefts = np.arange(2, h - side - 2, pitch), np.arange(2, w - side - 2, pitch)
+    if not len(tops) or not len(lefts):
+        return np.empty((0, 2), np.intp)
+    grid = total[np.ix_(tops, lefts)]
+    order = np.argsort(-grid, axis=None)
+    least = 0.15 * float(np.quantile(grid, 0.98))
+    chosen: list[tuple[int, int]] = []
+    for index in order:
+        row, column = np.unravel_index(index, grid.shape)
+        top, left = int(tops[row]), int(lefts[column])
+        if grid[row, column] <= least or len(chosen) >= MOST_BLOCKS:
+            break
+        apart = [max(abs(left - x), abs(top - y)) >= side * 0.9 for x, y in chosen]
+        if all(apart):
+            chosen.append((left, top))
+    return np.array(chosen, np.intp).reshape(-1, 2)
+
+
+# ---------------------------------------------------------------- first estimates
+
+
+def _squares(view: _View) -> NDArray[np.float64]:
+    """Find solid dark squares: rows of x, y, side in page pixels."""
+    blurred = cv2.GaussianBlur(view.image, (3, 3), 0)
+    ink = cv2.adaptiveThreshold(
+        blurred, 1, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, 101, 40
+    )
+    count, _, stats, centers = cv2.connectedComponentsWithStatsWithAlgorithm(
+        ink, 8, cv2.CV_32S, cv2.CCL_BBDT
+    )
+    w, h, area = (stats[:, i].astype(np.float64) for i in (2, 3, 4))
+    side = np.sqrt(area)
+    is_square = (
+        (side >= 6)
+        & (side <= max(view.image.shape) / 15)
+        & (np.minimum(w, h) >= 0.75 * np.maximum(w, h))
+        & (area >= 0.72 * w * h)
+    )
+    is_square[0] = False
+    rows = np.column_stack([centers[is_square], side[is_square]]) / view.scale
+    return rows.reshape(-1, 3)
+
+
+def _from_anchors(
+    view: _View, template: PageTemplate, squares: NDArray[np.float64]
+) -> list[Homography]:
+    """Estimate homographies, page → template, from the printed anchors."""
+    aruco = [anchor for anchor in template.anchors if anchor.kind == "aruco"]
+    if len(aruco) >= 3:
+        start = _from_aruco(view, aruco)
+        return [] if start is None else [start]
+    square = [anchor for anchor in template.anchors if anchor.kind == "square"]
+    if len(square) < 3 or len(squares) < 3:
+        return []
+    h, w = (side / view.scale for side in view.image.shape)
+    starts = []
+    for turns in range(4):
+        portrait = turns % 2 == 0
+        turned_w, turned_h = (w, h) if portrait else (h, w)
+        ratio = (turned_w / template.width) / (turned_h / template.height)
+        if not 0.75 < ratio < 1.33:
+            continue
+        start = _from_squares(square, template, squares, _turn(w, h, turns), turned_w, turned_h)
+        if start is not None:
+            starts.append(start)
+    return starts
+
+
+def _turn(w: float, h: float, turns: int) -> Homography:
+    """Turn page coordinates clockwise by `turns` quarter turns, about the page."""
+    matrices = (
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [[0, -1, h], [1, 0, 0], [0, 0, 1]],
+        [[-1, 0, w], [0, -1, h], [0, 0, 1]],
+        [[0, 1, 0], [-1, 0, w], [0, 0, 1]],
+    )
+    return np.array(matrices[turns], np.float64)
+
+
+def _from_squares(
+    anchors: Sequence[Anchor],
+    template: PageTemplate,
+    squares: NDArray[np.float64],
+    turn: Homography,
+    w: float,
+    h: float,
+) -> Homography | None:
+    """Pair the anchors with the squares nearest to where the whole page would have them."""
+    scale_x, scale_y = w / template.width, h / template.height
+    places = apply(turn, squares[:, :2])
+    reach = SQUARE_REACH * max(w, h)
+    targets, found = [], []
+    for anchor in anchors:
+        expected = np.array([anchor.center[0] * scale_x, anchor.center[1] * scale_y])
+        size = anchor.size * (scale_x + scale_y) / 2
+        distance = np.hypot(*(places - expected).T)
+        likely = (np.abs(np.log(squares[:, 2] / size)) < 0.45) & (distance < reach)
+        if likely.any():
+            nearest = int(np.flatnonzero(likely)[np.argmin(distance[likely])])
+            targets.append(anchor.center)
+            found.append(squares[nearest, :2])
+    if len(found) < 3 or len({tuple(p) for p in found}) < len(found):
+        return None
+    return _solve(np.array(found), np.array(targets, np.float64))
+
+
+def _from_aruco(view: _View, anchors: Sequence[Anchor]) -> Homography | None:
+    targets, found = [], []
+    for dictionary in sorted({anchor.dictionary or "4x4_50" for anchor in anchors}):
+        detector = cv2.aruco.ArucoDetector(
+            cv2.aruco.getPredefinedDictionary(ARUCO[dictionary]),
+            cv2.aruco.DetectorParameters(),
+        )
+        corners, ids, _ = detector.detectMarkers(view.image)
+        if ids is None:
+            continue
+        centers = {
+            int(i): c.reshape(4, 2).mean(0) for i, c in zip(ids.ravel(), corners, strict=True)
+        }
+        for anchor in anchors:
+            if anchor.dictionary == dictionary and anchor.id in centers:
+                targets.append(anchor.center)
+                found.append(centers[anchor.id] / view.scale)
+    if len(found) < 3:
+        return None
+    return _solve(np.array(found, np.float64), np.array(targets, np.float64))
+
+
+def _solve(found: Points, targets: Points) -> Homography | None:
+    """Fit page → template: affine from three points, a homography from four or more."""
+    if len(found) == 3:
+        affine = cv2.getAffineTransform(found.astype(np.float32), targets.astype(np.float32))
+        return np.vstack([affine, [0.0, 0.0, 1.0]])
+    matrix, _ = cv2.findHomography(found, targets, 0)
+    return None if matrix is None else np.asarray(matrix, np.float64)
+
+
+def _features(view: _View, scale: float) -> Features | None:
+    """Find SIFT features; points are divided by `scale`."""
+    detector = cv2.SIFT_create(nfeatures=2500, contrastThreshold=0.03)
+    keypoints, descriptors = detector.detectAndCompute(view.image, None)
+    if descriptors is None or len(keypoints) < LEAST_INLIERS:
+        return None
+    points = np.array([k.pt for k in keypoints], np.float64) / scale
+    return Features(points, np.asarray(descriptors))
+
+
+def _from_features(found: Features | None, reference: Reference) -> Homography | None:
+    """Match features both ways round and fit a homography, page → template."""
+    if found is None or reference.features is None:
+        return None
+    matcher = cv2.BFMatcher(cv2.NORM_L2)
+    pairs = matcher.knnMatch(found.descriptors, reference.features.descriptors, k=2)
+    kept = [p[0] for p in pairs if len(p) == 2 and p[0].distance < 0.82 * p[1].distance]
+    if len(kept) < LEAST_INLIERS:
+        return None
+    source = found.points[[m.queryIdx for m in kept]]
+    target = reference.features.points[[m.trainIdx for m in kept]]
+    tolerance = reference.template.dpi * 1.5 / MM_PER_INCH
+    matrix, inliers = cv2.findHomography(source, target, cv2.USAC_MAGSAC, tolerance)
+    if matrix is None or int(inliers.sum()) < LEAST_INLIERS or not _is_sane(matrix):
+        return None
+    return np.asarray(matrix, np.float64)
+
+
+def _is_sane(matrix: NDArray[np.float64]) -> bool:
+    """Refuse mirrored, collapsed and wildly perspective homographies."""
+    return bool(np.linalg.det(matrix[:2, :2]) > 1e-4 and abs(matrix[2, :2]).max() < 2e-3)
+
+
+# ---------------------------------------------------------------- refining and judging
+
+
+def apply(matrix: Homography, points: Points) -> Points:
+    """Take points (N, 2) through a homography."""
+    flat = np.asarray(points, np.float64).reshape(-1, 2)
+    mapped = np.column_stack([flat, np.ones(len(flat))]) @ matrix.T
+    result: Points = mapped[:, :2] / mapped[:, 2:]
+    return result
+
+
+def _judge(view: _View, reference: Reference, start: Homography) -> list[Fit]:
+    """Refine a first homography by the printed blocks, and say how well it fits."""
+    if reference.dark is None or len(reference.blocks) < 6:
+        fit = _judge_by_anchors(view, reference, start)
+        return [] if fit is None else [fit]
+    dpi = reference.template.dpi * reference.scale
+    per_mm = dpi / MM_PER_INCH
+    to_match = np.diag([reference.scale, reference.scale, 1.0])
+    to_page = np.diag([1 / view.scale, 1 / view.scale, 1.0])
+    matrix = start
+    centers = reference.blocks + reference.side / 2.0
+    for search_mm in SEARCHES_MM:
+        shift, score = _shifts(view, reference, to_match @ matrix @ to_page, search_mm * per_mm)
+        found = score >= GOOD_SCORE
+        if found.sum() < max(5, 0.2 * len(found)):
+            support = float((found & (np.hypot(*shift.T) < NEAR_MM * per_mm)).mean())
+            return [Fit(reference, matrix, float("inf"), support)]
+        update = _fit_shifts(centers[found] + shift[found], centers[found], per_mm)
+        if update is None:
+            break
+        matrix = np.linalg.inv(to_match) @ update @ to_match @ matrix
+    shift, score = _shifts(
+        view, reference, to_match @ matrix @ to_page, SEARCHES_MM[-1] * per_mm
+    )
+    distance = np.hypot(*shift.T)
+    near = (score >= GOOD_SCORE) & (distance < NEAR_MM * per_mm)
+    found = score >= GOOD_SCORE
+    residual = float(np.sqrt(np.mean(distance[found] ** 2))) if found.any() else float("inf")
+    return [Fit(reference, matrix, residual / reference.scale, float(near.mean()))]
+
+
+def _shifts(
+    view: _View, reference: Reference, matrix: Homography, search: float
+) -> tuple[Points, NDArray[np.float64]]:
+    """Look for every block around its place: how far off it is, and how alike (–1 to 1)."""
+    assert reference.dark is not None
+    h, w = reference.dark.shape
+    margin = round(search) + 2
+    moved = np.array([[1, 0, margin], [0, 1, margin], [0, 0, 1]], np.float64) @ matrix
+    size = (w + 2 * margin, h + 2 * margin)
+    laid = cv2.warpPerspective(
+        view.image, moved, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    dark = _match_darkness(laid, reference.template.dpi * reference.scale)
+    shifts = np.zeros((len(reference.blocks), 2))
+    scores = np.zeros(len(reference.blocks))
+    for i, (left, top) in enumerate(reference.blocks):
+        block = reference.dark[top : top + reference.side, left : left + reference.side]
+        around = dark[
+            top : top + reference.side + 2 * margin, left : left + reference.side + 2 * margin
+        ]
+        offset, scores[i] = best_offset(block, around)
+        shifts[i] = offset - margin
+    return shifts, scores
+
+
+def best_offset(block: Darkness, around: Darkness) -> tuple[NDArray[np.float64], float]:
+    """Find `block` in `around`: x, y of its left top corner (to part of a pixel), and how alike.
+
+    Likeness is normalized cross-correlation; the peak is placed by a parabola an axis.
+    """
+    response = cv2.matchTemplate(around, block, cv2.TM_CCOEFF_NORMED)
+    _, score, _, (x, y) = cv2.minMaxLoc(response)
+    if not np.isfinite(score):
+        return np.array([x, y], np.float64), 0.0
+    offset = np.array([float(x), float(y)])
+    if 0 < x < response.shape[1] - 1:
+        offset[0] += _peak(response[y, x - 1 : x + 2])
+    if 0 < y < response.shape[0] - 1:
+        offset[1] += _peak(response[y - 1 : y + 2, x])
+    return offset, float(score)
+
+
+def _peak(three: NDArray[np.float32]) -> float:
+    before, here, after = (float(v) for v in three.ravel())
+    bend = before - 2 * here + after
+    return 0.0 if bend >= 0 else float(np.clip((before - after) / (2 * bend), -0.5, 0.5))
+
+
+def _fit_shifts(found: Points, wanted: Points, per_mm: float) -> Homography | None:
+    """Fit where blocks were found → where they should be, against outliers.
+
+    With few blocks an affine map is all they can carry: a homography would swing at the
+    corners.
+    """
+    tolerance = 0.8 * per_mm
+    if len(found) >= 12:
+        matrix, _ = cv2.findHomography(found, wanted, cv2.USAC_MAGSAC, tolerance)
+        if matrix is not None and _is_sane(matrix):
+            return np.asarray(matrix, np.float64)
+    affine, _ = cv2.estimateAffine2D(found, wanted, ransacReprojThreshold=tolerance)
+    if affine is None:
+        return None
+    return np.vstack([affine, [0.0, 0.0, 1.0]])
+
+
+def _judge_by_anchors(view: _View, reference: Reference, start: Homography) -> Fit | None:
+    """Judge a form without a reference: do its anchors keep their shape?
+
+    Four points fit any homography exactly, so the residual is that of the best similarity:
+    a flat scan keeps it small, and anything else is no flat scan of this form.
+    """
+    anchors = reference.template.anchors
+    targets = np.array([anchor.center for anchor in anchors], np.float64)
+    if len(targets) < 3:
+        return None
+    back = apply(np.linalg.inv(start), targets)
+    similar, _ = cv2.estimateAffinePartial2D(back, targets, method=cv2.LMEDS)
+    if similar is None:
+        return None
+    off = apply(np.vstack([similar, [0.0, 0.0, 1.0]]), back) - targets
+    return Fit(reference, start, float(np.sqrt((off**2).sum(1).mean())), 1.0)

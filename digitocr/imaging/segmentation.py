@@ -1,0 +1,397 @@
+"""Field ink → lattice of candidate glyphs.
+
+Printed positions give the cuts of boxed and comb fields; components by contours give those of
+open fields, with more cuts proposed where a component is too wide for one digit. Broken pieces
+are joined, specks dropped, marks that stand for nothing are named. What is doubtful stays in
+the lattice as a second glyph between the same cuts: the classifier decides, not a threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage.morphology import skeletonize
+
+from digitocr.imaging.binarization import Darkness
+from digitocr.imaging.normalization import normalize
+from digitocr.types import Box, Glyph, GlyphImage, Ink, Lattice, Mark
+
+Intensity = NDArray[np.uint8]
+
+MAIN_WEIGHT = 0.2  # prior that the small pieces of a position do not belong to its digit
+MOST_PIECES = 6  # of one digit in an open field
+WIDEST_DIGIT = 1.45  # width over the height of the line of digits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldInk:
+    """The writing of a field: what is ink, and how strong it is (0 to 255, 0 off the ink)."""
+
+    ink: Ink
+    intensity: Intensity
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Component:
+    """A connected piece of ink: its box, its area and its pixels within the box."""
+
+    box: Box
+    area: int
+    ink: Ink
+
+
+def strengthen(ink: Ink, dark: Darkness, level: float) -> FieldInk:
+    """Join ink and its darkness to what glyphs are cut from."""
+    soft = np.clip(dark / max(level, 1e-3), 0.0, 1.0)
+    # Half-dark pixels around the ink are its anti-aliased edge.
+    near = cv2.dilate(ink.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    strength = np.where(ink, np.maximum(soft, 0.5), np.where(near, soft, 0.0))
+    return FieldInk(ink, (strength * 255).astype(np.uint8))
+
+
+def components(ink: Ink, *, least_area: int = 1, least_side: int = 1) -> list[Component]:
+    """Find connected pieces of ink, from left to right; smaller ones are specks and left out."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), None, 8)
+    found = []
+    for label in range(1, count):
+        left, top, width, height, area = (int(v) for v in stats[label])
+        if area < least_area or max(width, height) < least_side:
+            continue
+        box = Box(left, top, left + width, top + height)
+        found.append(
+            Component(box, area, labels[top : top + height, left : left + width] == label)
+        )
+    return sorted(found, key=lambda c: (c.box.left, c.box.top))
+
+
+def segment_cells(field: FieldInk, cells: Sequence[Box], *, speck: int) -> Lattice:
+    """Make the lattice of a boxed or comb field: a position between two cuts.
+
+    Parameters
+    ----------
+    cells
+        The printed positions, left to right, in pixels of the field.
+    speck : pixels
+        Pieces no longer than this are dust.
+
+    Returns
+    -------
+    Lattice
+        Cuts are the borders of the cells. Every position has one or two glyphs: all its ink,
+        and its main piece alone where there are more; or one empty glyph.
+    """
+    owned: list[list[Component]] = [[] for _ in cells]
+    for piece in components(field.ink, least_area=max(4, speck * speck // 2), least_side=speck):
+        for index, part in _share(piece, cells):
+            owned[index].append(part)
+    glyphs: list[Glyph] = []
+    for index, (cell, pieces) in enumerate(zip(cells, owned, strict=True)):
+        kept = [p for p in pieces if _is_writing(p, cell, pieces, speck)]
+        glyphs += _cell_glyphs(field, index, cell, kept)
+    cuts = (cells[0].left, *(cell.right for cell in cells))
+    return Lattice(cuts, tuple(glyphs))
+
+
+def _share(piece: Component, cells: Sequence[Box]) -> list[tuple[int, Component]]:
+    """Give a piece to the cell that holds most of it, or part it where two digits touch."""
+    columns = piece.ink.sum(0)
+    xs = np.arange(piece.box.left, piece.box.right)
+    rows = piece.ink.sum(1)
+    ys = np.arange(piece.box.top, piece.box.bottom)
+    top, bottom = cells[0].top, cells[0].bottom
+    inside = float(rows[(ys >= top) & (ys < bottom)].sum()) / piece.area
+    if inside < 0.4:
+        return []
+    shares = [float(columns[(xs >= c.left) & (xs < c.right)].sum()) / piece.area for c in cells]
+    best = int(np.argmax(shares))
+    if shares[best] < 0.3:
+        return []
+    large = [i for i, share in enumerate(shares) if share > 0.25]
+    if len(large) > 1 and piece.box.width > 1.05 * cells[best].width:
+        return [(i, part) for i in large if (part := _part(piece, cells[i])) is not None]
+    return [(best, piece)]
+
+
+def _part(piece: Component, cell: Box) -> Component | None:
+    left, right = max(piece.box.left, cell.left), min(piece.box.right, cell.right)
+    ink = piece.ink[:, left - piece.box.left : right - piece.box.left]
+    rows = np.flatnonzero(ink.any(1))
+    if not len(rows):
+        return None
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    box = Box(left, piece.box.top + top, right, piece.box.top + bottom)
+    ink = ink[top:bottom]
+    return Component(box, int(ink.sum()), ink)
+
+
+def _is_writing(piece: Component, cell: Box, pieces: Sequence[Component], speck: int) -> bool:
+    """Tell writing from what line removal and dust leave at the edges of a cell."""
+    largest = max(p.area for p in pieces)
+    if piece.area < 0.02 * largest:
+        return False
+    thin = min(piece.box.width, piece.box.height) <= speck
+    at_edge = (
+        piece.box.right <= cell.left + 0.14 * cell.width
+        or piece.box.left >= cell.right - 0.14 * cell.width
+        or piece.box.bottom <= cell.top + 0.12 * cell.height
+        or piece.box.top >= cell.bottom - 0.12 * cell.height
+    )
+    return not (at_edge and (thin or piece.area < 0.25 * largest))
+
+
+def _cell_glyphs(
+    field: FieldInk, index: int, cell: Box, pieces: Sequence[Component]
+) -> list[Glyph]:
+    if not pieces:
+        return [Glyph(index, index + 1, cell, np.zeros((28, 28), np.float32))]
+    line_height = max(p.box.height for p in pieces)
+    whole = glyph(field, index, index + 1, pieces, mark=mark_of(pieces, cell.height))
+    main = max(pieces, key=lambda p: p.area)
+    rest = sum(p.area for p in pieces) - main.area
+    if len(pieces) == 1 or rest > 0.3 * main.area or main.box.height < 0.7 * line_height:
+        return [whole]
+    alone = glyph(field, index, index + 1, [main], mark=mark_of([main], cell.height))
+    return [_weighted(whole, 1 - MAIN_WEIGHT), _weighted(alone, MAIN_WEIGHT)]
+
+
+def _weighted(plain: Glyph, weight: float) -> Glyph:
+    return Glyph(plain.start, plain.end, plain.box, plain.image, plain.mark, weight)
+
+
+def glyph(
+    field: FieldInk,
+    start: int,
+    end: int,
+    pieces: Sequence[Component],
+    *,
+    mark: Mark | None = None,
+) -> Glyph:
+    """Cut the given pieces of ink, and nothing else, out of a field."""
+    box = bounds(pieces)
+    return Glyph(start, end, box, _image(field, pieces, box), mark)
+
+
+def _image(field: FieldInk, pieces: Sequence[Component], box: Box) -> GlyphImage:
+    own = np.zeros((box.height + 2, box.width + 2), np.uint8)
+    for piece in pieces:
+        x, y = piece.box.left - box.left + 1, piece.box.top - box.top + 1
+        own[y : y + piece.box.height, x : x + piece.box.width] |= piece.ink.astype(np.uint8)
+    h, w = field.intensity.shape
+    left, top = max(0, box.left - 1), max(0, box.top - 1)
+    right, bottom = min(w, box.right + 1), min(h, box.bottom + 1)
+    cut = np.zeros_like(own)
+    y, x = top - box.top + 1, left - box.left + 1
+    cut[y : y + bottom - top, x : x + right - left] = field.intensity[top:bottom, left:right]
+    # The soft edge of a stroke lies one pixel outside its ink.
+    mine = cv2.dilate(own, np.ones((3, 3), np.uint8))
+    return normalize(np.where(mine > 0, cut, 0).astype(np.uint8))
+
+
+def bounds(pieces: Sequence[Component]) -> Box:
+    """Find the box around all pieces."""
+    return Box(
+        min(p.box.left for p in pieces),
+        min(p.box.top for p in pieces),
+        max(p.box.right for p in pieces),
+        max(p.box.bottom for p in pieces),
+    )
+
+
+def _drawn(pieces: Sequence[Component]) -> Ink:
+    box = bounds(pieces)
+    ink = np.zeros((box.height, box.width), bool)
+    for piece in pieces:
+        y, x = piece.box.top - box.top, piece.box.left - box.left
+        ink[y : y + piece.box.height, x : x + piece.box.width] |= piece.ink
+    return ink
+
+
+# ---------------------------------------------------------------- marks
+
+
+def mark_of(pieces: Sequence[Component], height: int) -> Mark | None:
+    """Say by its shape alone whether a glyph may be a cross or a dash.
+
+    Parameters
+    ----------
+    height : pixels
+        Of the position or the line: a dash is flat beside it.
+    """
+    box = bounds(pieces)
+    if box.height < 0.25 * height and box.width > 1.6 * box.height and box.width > 0.2 * height:
+        return Mark.DASH
+    return Mark.X if is_cross(_drawn(pieces)) else None
+
+
+def is_cross(ink: Ink, *, side: int = 36) -> bool:
+    """Say whether ink is two strokes crossing: four ends around one crossing, no loop.
+
+    It only allows for a cross; whether it is no digit the classifier has to agree to.
+
+    References
+    ----------
+    Zhang and Suen, Communications of the ACM 27 (1984) 236–239, for the skeleton.
+    """
+    h, w = ink.shape
+    if not 0.35 < w / h < 2.8 or min(h, w) < 6:
+        return False
+    shape = (max(8, round(side * w / max(h, w))), max(8, round(side * h / max(h, w))))
+    small = cv2.resize(ink.astype(np.uint8) * 255, shape, interpolation=cv2.INTER_AREA)
+    drawn = cv2.copyMakeBorder((small > 80).astype(np.uint8), 2, 2, 2, 2, cv2.BORDER_CONSTANT)
+    contours, tree = cv2.findContours(drawn, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    if tree is None:
+        return False
+    loops = [cv2.contourArea(c) for c, t in zip(contours, tree[0], strict=True) if t[3] >= 0]
+    if max(loops, default=0.0) > 0.03 * side * side:
+        return False
+    thin = skeletonize(drawn > 0)
+    neighbors = cv2.filter2D(thin.astype(np.uint8), -1, np.ones((3, 3), np.uint8)) - 1
+    crossings = np.argwhere(thin & (neighbors >= 3))
+    ends = np.argwhere(thin & (neighbors == 1))
+    if len(crossings) == 0 or len(ends) < 4:
+        return False
+    middle = np.argwhere(thin).mean(0)
+    center = crossings[np.argmin(((crossings - middle) ** 2).sum(1))]
+    return _four_arms(ends - center, least=0.2 * side)
+
+
+def _four_arms(ends: NDArray[np.intp], *, least: float) -> bool:
+    """Say whether the far ends lie in four directions, none of them too close or too wide."""
+    radius = np.hypot(ends[:, 0], ends[:, 1])
+    angle = np.degrees(np.arctan2(ends[:, 0], ends[:, 1]))
+    chosen: list[float] = []
+    for place in np.argsort(-radius):
+        apart = [abs((angle[place] - a + 180) % 360 - 180) for a in chosen]
+        if radius[place] >= least and min(apart, default=360.0) >= 35.0:
+            chosen.append(float(angle[place]))
+    if len(chosen) != 4:
+        return False
+    ring = np.sort(chosen)
+    return bool(np.diff(np.append(ring, ring[0] + 360)).max() <= 155.0)
+
+
+# ---------------------------------------------------------------- open fields
+
+
+def segment_open(field: FieldInk, *, speck: int, height: int | None = None) -> Lattice:
+    """Make the lattice of a field without printed positions.
+
+    Parameters
+    ----------
+    speck : pixels
+        Pieces no longer than this are dust.
+    height : pixels
+        Of a digit, where it is known; else taken from the ink.
+
+    Returns
+    -------
+    Lattice
+        Cuts are columns between pieces, from left to right; glyphs are every run of up to
+        six pieces that is no wider than a digit can be.
+    """
+    found = components(field.ink, least_area=max(3, speck * speck // 2), least_side=speck)
+    if not found:
+        return Lattice((), ())
+    height = height or digit_height(found)
+    pieces: list[Component] = []
+    for component in found:
+        pieces += _cut_wide(component, height)
+    pieces.sort(key=lambda p: (p.box.left + p.box.right, p.box.left))
+    baseline = _baseline(pieces, height)
+    glyphs: list[Glyph] = []
+    for start in range(len(pieces)):
+        for end in range(start + 1, min(len(pieces), start + MOST_PIECES) + 1):
+            run = pieces[start:end]
+            box = bounds(run)
+            if box.width > WIDEST_DIGIT * height and end - start > 1:
+                break
+            if end - start > 1 and _apart(run, height):
+                continue
+            mark = _open_mark(run, height, baseline) if end - start == 1 else None
+            glyphs.append(glyph(field, start, end, run, mark=mark))
+    cuts = tuple(p.box.left for p in pieces) + (max(p.box.right for p in pieces),)
+    return Lattice(cuts, tuple(glyphs))
+
+
+def digit_height(pieces: Sequence[Component]) -> int:
+    """Estimate the height of the digits of a line: the upper middle of its taller pieces."""
+    heights = np.array(sorted(p.box.height for p in pieces))
+    tall = heights[heights >= 0.45 * heights[-1]]
+    return max(6, int(np.median(tall)))
+
+
+def _baseline(pieces: Sequence[Component], height: int) -> float:
+    tall = [p for p in pieces if p.box.height > 0.5 * height]
+    return float(np.median([p.box.bottom for p in tall or pieces]))
+
+
+def _apart(run: Sequence[Component], height: int) -> bool:
+    """Say whether pieces lie too far apart to be of one digit."""
+    for before, after in zip(run, run[1:], strict=False):
+        if after.box.left - before.box.right > 0.25 * height:
+            return True
+    return False
+
+
+def _open_mark(run: Sequence[Component], height: int, baseline: float) -> Mark | None:
+    box = bounds(run)
+    flat = box.height < 0.35 * height
+    if flat and box.width < 0.4 * height and box.top > baseline - 0.45 * height:
+        return Mark.SEPARATOR
+    if (
+        box.height < 0.55 * height
+        and box.width < 0.3 * height
+        and box.top > baseline - 0.35 * height
+    ):
+        return Mark.SEPARATOR
+    return mark_of(run, height)
+
+
+def _cut_wide(component: Component, height: int) -> list[Component]:
+    """Part a component that is wider than a digit at the thin places of its strokes."""
+    if component.box.width < 0.75 * height or component.box.height < 0.4 * height:
+        return [component]
+    columns = _cut_columns(component.ink, height)
+    if not columns:
+        return [component]
+    edges = [0, *columns, component.box.width]
+    parts = []
+    for left, right in zip(edges, edges[1:], strict=False):
+        cell = Box(
+            component.box.left + left,
+            component.box.top,
+            component.box.left + right,
+            component.box.bottom,
+        )
+        part = _part(component, cell)
+        if part is not None:
+            parts.append(part)
+    return parts
+
+
+def _cut_columns(ink: Ink, height: int) -> list[int]:
+    """Propose columns where two digits may touch: little ink, and valleys of both outlines."""
+    h, w = ink.shape
+    amount = ink.sum(0).astype(np.float32)
+    top = np.where(ink.any(0), ink.argmax(0), h).astype(np.float32)
+    bottom = np.where(ink.any(0), h - ink[::-1].argmax(0), 0).astype(np.float32)
+    thickness = np.maximum(bottom - top, 0.0)
+    cost = amount / h + 0.5 * thickness / h
+    cost = cv2.GaussianBlur(cost.reshape(1, -1), (0, 0), max(1.0, height / 25)).ravel()
+    apart = max(3, round(0.22 * height))
+    columns: list[int] = []
+    for x in np.argsort(cost):
+        x = int(x)
+        if not 0.18 * height <= x <= w - 0.18 * height:
+            continue
+        window = cost[max(0, x - apart // 2) : x + apart // 2 + 1]
+        if cost[x] > window.min() + 1e-6 or any(abs(x - c) < apart for c in columns):
+            continue
+        columns.append(x)
+        if len(columns) >= max(1, round(2.2 * w / height)):
+            break
+    return sorted(columns)

@@ -1,0 +1,217 @@
+"""Field image → its writing: the ink that is not print, and what is doubtful about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from digitocr.imaging.binarization import Darkness, binarize, darkness, stroke_darkness
+from digitocr.imaging.form_removal import close_strokes, line_mask, subtract_form
+from digitocr.imaging.isolation import PER_MM, FieldImage
+from digitocr.imaging.segmentation import FieldInk, components, strengthen
+from digitocr.types import Box, Field, FieldKind, Gray, Ink
+
+REACH_MM = 5.0  # wider than any stroke
+SPECK_MM = 0.55
+LINE_MM = 0.9  # printed lines are thinner
+LINE_ZONE_MM = 1.3  # how far from its place a printed line may lie
+SLACK_PIXELS = 2  # how much the print of the empty form is widened before it is subtracted
+LEAST_LEVEL = 0.17  # writing is darker than this against its paper; print-through is not
+FAINT_LEVEL = 0.11  # what is darker than this and no ink may be writing too faint to read
+FAINT_SIDE_MM = 2.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Writing:
+    """The writing of a field.
+
+    `faint`: there are strokes too faint beside the rest to be taken for ink. `clipped`: a
+    piece of the writing runs out of the picture.
+    """
+
+    field: FieldInk
+    faint: bool
+    clipped: bool
+
+
+def cells_of(image: FieldImage, field: Field) -> list[Box]:
+    """Divide the box of a boxed or comb field into its printed positions."""
+    count = field.cells or 1
+    edges = np.linspace(image.box.left, image.box.right, count + 1).round().astype(int)
+    return [
+        Box(int(left), image.box.top, int(right), image.box.bottom)
+        for left, right in zip(edges[:-1], edges[1:], strict=True)
+    ]
+
+
+def find_writing(image: FieldImage, field: Field) -> Writing:
+    """Take paper and print out of a field; what is left is its writing."""
+    reach = round(REACH_MM * PER_MM)
+    dark = darkness(image.gray, reach=reach)
+    left, printed = dark, None
+    if image.printed is not None:
+        printed = darkness(image.printed, reach=reach)
+        left = subtract_form(dark, printed, slack=SLACK_PIXELS)
+    expected = _expected_print(image, field, printed)
+    smooth = cv2.blur(left, (3, 3))
+    inside = smooth[image.box.top : image.box.bottom, image.box.left : image.box.right]
+    level = stroke_darkness(inside, share=0.006)
+    if level < LEAST_LEVEL:
+        nothing = np.zeros(dark.shape, bool)
+        return Writing(
+            strengthen(nothing, dark, 1.0),
+            faint=_has_faint(smooth, nothing, expected, image),
+            clipped=False,
+        )
+    ink = binarize(left, level=level)
+    ink = _without_lines(ink, image, field)
+    whole = dark > 0.45 * level
+    ink = close_strokes(ink, whole, reach=2 * SLACK_PIXELS + round(0.4 * PER_MM))
+    written = strengthen(ink, np.maximum(left, np.where(ink, dark, 0.0)), level)
+    faint = _has_faint(smooth, ink, expected, image)
+    return Writing(written, faint, _is_clipped(ink, image.box))
+
+
+def _without_lines(ink: Ink, image: FieldImage, field: Field) -> Ink:
+    """Take out lines near where the field's own are printed."""
+    box, zone = image.box, round(LINE_ZONE_MM * PER_MM)
+    near = np.zeros(ink.shape, bool)
+    for y in (box.top, box.bottom):
+        near[max(0, y - zone) : y + zone] = True
+    length = (
+        0.45 * box.width
+        if field.kind is FieldKind.OPEN
+        else 0.75 * box.width / (field.cells or 1)
+    )
+    across = line_mask(ink, across=round(length), down=0, thickness=round(LINE_MM * PER_MM))
+    lines = across & near
+    if field.kind is not FieldKind.OPEN:
+        beside = np.zeros(ink.shape, bool)
+        for cell in cells_of(image, field):
+            for x in (cell.left, cell.right):
+                beside[:, max(0, x - zone) : x + zone] = True
+        down = line_mask(
+            ink, across=0, down=round(0.8 * box.height), thickness=round(LINE_MM * PER_MM)
+        )
+        lines |= down & beside
+    wide: Ink = cv2.dilate(lines.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    result: Ink = ink & ~wide
+    return result
+
+
+def _has_faint(smooth: Darkness, ink: Ink, expected: Ink, image: FieldImage) -> bool:
+    """Say whether strokes are left that are darker than paper and were not taken for ink.
+
+    `expected` marks where print may leave something over.
+    """
+    near = cv2.dilate(ink.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
+    rest = (smooth > FAINT_LEVEL) & ~near & ~expected
+    box, edge = image.box, round(0.8 * PER_MM)
+    area = rest[box.top + edge : box.bottom - edge, box.left + edge : box.right - edge]
+    if not area.any():
+        return False
+    side = round(FAINT_SIDE_MM * PER_MM)
+    return bool(components(area, least_area=round(0.6 * PER_MM**2), least_side=side))
+
+
+def _expected_print(image: FieldImage, field: Field, printed: Darkness | None) -> Ink:
+    """Mark where the form has lines: known from the empty form, or from the positions."""
+    expected = np.zeros(image.gray.shape, bool)
+    zone = round(0.8 * PER_MM)
+    if printed is not None:
+        dark = (printed > 0.15).astype(np.uint8)
+        expected = cv2.dilate(dark, np.ones((9, 9), np.uint8)).astype(bool)
+    if field.kind is not FieldKind.OPEN:
+        for cell in cells_of(image, field):
+            for x in (cell.left, cell.right):
+                expected[:, max(0, x - zone) : x + zone] = True
+    return expected
+
+
+def _is_clipped(ink: Ink, box: Box) -> bool:
+    """Say whether a piece that lies mostly in the field runs out of its picture."""
+    h, w = ink.shape
+    for piece in components(ink, least_area=round(PER_MM**2)):
+        out = (
+            piece.box.left <= 0
+            or piece.box.top <= 0
+            or piece.box.right >= w
+            or piece.box.bottom >= h
+        )
+        top, left = piece.box.top, piece.box.left
+        inside = piece.ink[max(0, box.top - top) : max(0, box.bottom - top)]
+        inside = inside[:, max(0, box.left - left) : max(0, box.right - left)]
+        if out and inside.sum() > 0.5 * piece.area:
+            return True
+    return False
+
+
+# ---------------------------------------------------------------- bare crops
+
+
+def find_crop_writing(gray: Gray) -> tuple[FieldInk, int]:
+    """Take paper, margins and rules out of a crop of a number, of any size.
+
+    Returns
+    -------
+    FieldInk
+        The writing of the line of digits.
+    int
+        Pixels below which a piece is a speck.
+    """
+    h, w = gray.shape
+    reach = int(np.clip(min(h, w) // 3, 12, 80))
+    dark = darkness(gray, reach=reach)
+    level = stroke_darkness(cv2.blur(dark, (3, 3)) if min(h, w) > 8 else dark, share=0.02)
+    if level < LEAST_LEVEL:
+        return strengthen(np.zeros(dark.shape, bool), dark, 1.0), 2
+    ink = binarize(dark, level=level)
+    thickness = max(2, h // 14)
+    lines = line_mask(
+        ink, across=max(12, round(0.4 * w)), down=max(12, round(0.92 * h)), thickness=thickness
+    )
+    wide = cv2.dilate(lines.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    kept = close_strokes(ink & ~wide, ink, reach=thickness + 2)
+    speck = max(2, h // 25)
+    return strengthen(_main_line(kept, speck), dark, level), speck
+
+
+def _main_line(ink: Ink, speck: int) -> Ink:
+    """Keep the line of writing with the most ink, and nothing that only reaches in."""
+    h, w = ink.shape
+    pieces = [
+        piece
+        for piece in components(ink, least_area=max(3, speck * speck // 2), least_side=speck)
+        if not _reaches_in(piece.box, h, w)
+    ]
+    if not pieces:
+        return np.zeros(ink.shape, bool)
+    tallest = max(pieces, key=lambda p: p.area * min(1.0, p.box.height / (0.3 * h)))
+    top, bottom = tallest.box.top, tallest.box.bottom
+    for piece in sorted(pieces, key=lambda p: -p.area):
+        overlap = min(bottom, piece.box.bottom) - max(top, piece.box.top)
+        if (
+            overlap > 0.5 * min(piece.box.height, bottom - top)
+            and piece.area > 0.25 * tallest.area
+        ):
+            top, bottom = min(top, piece.box.top), max(bottom, piece.box.bottom)
+    result = np.zeros(ink.shape, bool)
+    for piece in pieces:
+        middle = (piece.box.top + piece.box.bottom) / 2
+        if top - 0.1 * (bottom - top) <= middle <= bottom + 0.15 * (bottom - top):
+            box = piece.box
+            result[box.top : box.bottom, box.left : box.right] |= piece.ink
+    return result
+
+
+def _reaches_in(box: Box, h: int, w: int) -> bool:
+    """Say whether a piece is a margin, or cut off at the edge of the crop and small."""
+    at_side = box.left <= 0 or box.right >= w
+    at_end = box.top <= 0 or box.bottom >= h
+    if at_side and box.height > 0.9 * h:
+        return True
+    if at_end and box.width > 0.9 * w:
+        return True
+    return (at_side and box.width < 0.12 * h) or (at_end and box.height < 0.22 * h)
