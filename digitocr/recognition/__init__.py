@@ -1,0 +1,1 @@
+"""From glyphs to texts with a confidence, accepted or with reasons."""

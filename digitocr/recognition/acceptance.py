@@ -1,0 +1,85 @@
+"""Accept a reading, or give the reasons why a person has to look.
+
+Until there are audited readings to derive a threshold from, two fixed ones stand: every digit
+and the whole text must be likely enough. They are meant to be too careful.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from digitocr.recognition import checks
+from digitocr.recognition.decoding import Decoded, has_gap
+from digitocr.types import Field, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """The least confidences of an accepted reading, from the settings."""
+
+    digit: float
+    field: float
+
+
+def reasons_against(
+    field: Field,
+    best: Decoded | None,
+    *,
+    confidence: float,
+    least_digit: float,
+    all_void: bool,
+    faint_ink: bool,
+    clipped: bool,
+    misplaced: bool,
+    acceptance: Acceptance,
+) -> tuple[str, ...]:
+    """List the reasons against accepting the best text of a field; none accepts it.
+
+    Parameters
+    ----------
+    best
+        The likeliest text, or None if nothing could be read.
+    confidence
+        Of the whole text.
+    least_digit
+        Confidence of its least sure digit, 1.0 if there is none.
+    all_void
+        Every position holds a void mark: a blank that was meant.
+    faint_ink, clipped, misplaced
+        There is ink too faint to be read; ink runs out of the field; the print around the
+        field was not found.
+    """
+    if misplaced:
+        return (Reason.MISREGISTERED,)
+    if best is None:
+        return (Reason.UNREADABLE,)
+    found: list[str] = []
+    if faint_ink:
+        found.append(Reason.JUNK)
+    if clipped:
+        found.append(Reason.CLIPPED)
+    if confidence < acceptance.field or least_digit < acceptance.digit:
+        found.append(Reason.LOW_CONFIDENCE)
+    if has_gap(best.path) and field.cells is not None:
+        found.append(Reason.GAP)
+    found += _length_reasons(field, best.text, all_void=all_void)
+    found += [Reason.of_rule(name) for name in checks.failed_checks(field, best.text)]
+    return tuple(found)
+
+
+def _length_reasons(field: Field, text: str, *, all_void: bool) -> Collection[str]:
+    if not text:
+        return (Reason.MISSING,) if field.required and not all_void else ()
+    too_long = field.max_length is not None and len(text) > field.max_length
+    return (Reason.LENGTH,) if len(text) < field.min_length or too_long else ()
+
+
+def accepts_digit(confidence: float, is_digit: bool, acceptance: Acceptance) -> bool:
+    """Say whether a single classified digit is accepted."""
+    return is_digit and confidence >= acceptance.digit
+
+
+def least_digit(best: Decoded | None, confidences: Sequence[float]) -> float:
+    """Find the confidence of the least sure digit of a text."""
+    return min(confidences, default=1.0) if best is not None else 0.0
