@@ -1,0 +1,335 @@
+"""The order of the stages: page → registered page → field ink → lattice → readings.
+
+The network is asked once a page: the glyphs of all its fields go in one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from digitocr.errors import RegistrationError, TemplateError
+from digitocr.imaging import isolation, registration
+from digitocr.imaging.binarization import darkness
+from digitocr.imaging.isolation import FieldImage
+from digitocr.imaging.segmentation import segment_cells, segment_open
+from digitocr.imaging.writing import (
+    PER_MM,
+    SPECK_MM,
+    Writing,
+    cells_of,
+    find_crop_writing,
+    find_writing,
+)
+from digitocr.recognition import checks
+from digitocr.recognition.acceptance import Acceptance, least_digit, reasons_against
+from digitocr.recognition.classifier import Model
+from digitocr.recognition.decoding import Decoded, Rows, decode, digit_hypotheses
+from digitocr.settings import Settings
+from digitocr.templates import FormTemplate
+from digitocr.types import (
+    Box,
+    Field,
+    FieldKind,
+    FieldReading,
+    FieldType,
+    GlyphReading,
+    Gray,
+    Hypothesis,
+    Lattice,
+    Mark,
+    Page,
+    PageReading,
+    PageStatus,
+    PageTemplate,
+    Reading,
+    Reason,
+    VoidMark,
+)
+
+BLANK_SIDE = 600  # longer side of the copy in which a page is looked at for ink
+BLANK_EDGE = 0.04  # share of the page at each side where scanners leave shadows
+BLANK_INK = 0.0006  # share of pixels that are ink on a page that is not blank
+VOID = {VoidMark.X: Mark.X, VoidMark.DASH: Mark.DASH}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader:
+    """What reading needs besides a page: forms made ready, a model, and when to accept."""
+
+    forms: tuple[FormTemplate, ...]
+    references: tuple[registration.Reference, ...]
+    model: Model
+    acceptance: Acceptance
+    max_residual_mm: float
+
+    def form_of(self, template: PageTemplate) -> FormTemplate:
+        return next(form for form in self.forms if template in form.pages)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    """A field ready to be classified."""
+
+    field: Field
+    image: FieldImage
+    writing: Writing
+    lattice: Lattice
+
+
+def prepare(forms: Sequence[FormTemplate], model: Model, settings: Settings) -> Reader:
+    """Make forms and model ready to read with; done once a process."""
+    references = tuple(registration.prepare(page) for form in forms for page in form.pages)
+    acceptance = Acceptance(settings.accept_digit, settings.accept_field)
+    return Reader(tuple(forms), references, model, acceptance, settings.max_residual_mm)
+
+
+def read_page(page: Page, reader: Reader) -> PageReading:
+    """Read one page: find its form, lay it onto it, read its fields.
+
+    Returns
+    -------
+    PageReading
+        `blank` for a page without ink, `ignored` for a page of the form that is not read,
+        `failed` with its cause for a page that fits no form, else `read`.
+    """
+    if is_blank(page.image):
+        return PageReading(page.document.sha256, page.number, PageStatus.BLANK)
+    try:
+        registered = registration.register(
+            page, reader.references, max_residual_mm=reader.max_residual_mm
+        )
+    except RegistrationError as error:
+        return PageReading(page.document.sha256, page.number, PageStatus.FAILED, str(error))
+    form = reader.form_of(registered.template)
+    status = PageStatus.IGNORED if registered.template.ignore else PageStatus.READ
+    readings: tuple[FieldReading, ...] = ()
+    if status is PageStatus.READ:
+        readings = _read_fields(registered, form, reader)
+    return PageReading(
+        document=page.document.sha256,
+        page=page.number,
+        status=status,
+        template=form.name,
+        version=form.version,
+        template_page=registered.template.number,
+        homography=registered.homography,
+        residual_mm=registered.residual / registered.template.dpi * registration.MM_PER_INCH,
+        readings=readings,
+    )
+
+
+def is_blank(image: Gray) -> bool:
+    """Say whether a page has no ink but dust, shadows at its edges and print-through."""
+    scale = min(1.0, BLANK_SIDE / max(image.shape))
+    h, w = image.shape
+    size = (max(8, round(w * scale)), max(8, round(h * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    y, x = (max(1, round(side * BLANK_EDGE)) for side in small.shape)
+    inner = small[y:-y, x:-x]
+    dark = darkness(inner, reach=max(9, BLANK_SIDE // 25))
+    return float((dark > 0.2).mean()) < BLANK_INK
+
+
+def _read_fields(
+    page: registration.RegisteredPage, form: FormTemplate, reader: Reader
+) -> tuple[FieldReading, ...]:
+    sheet = isolation.spread(page)
+    prepared = [_prepare_field(sheet, field) for field in form.fields_of(page.template.number)]
+    glyphs = [glyph for field in prepared for glyph in field.lattice.glyphs]
+    rows = _classify([glyph.image for glyph in glyphs], reader.model)
+    decoded: list[tuple[Decoded, ...]] = []
+    parts: list[Rows] = []
+    start = 0
+    for field in prepared:
+        part = rows[start : start + len(field.lattice.glyphs)]
+        start += len(field.lattice.glyphs)
+        parts.append(part)
+        decoded.append(_decode_field(field, part))
+    digits = {
+        field.field.name: (best[0].text if best else None)
+        for field, best in zip(prepared, decoded, strict=True)
+    }
+    known = {field.field.name: field.field for field in prepared}
+    broken = checks.failed_rules(form.rules, known, digits)
+    return tuple(
+        _reading(
+            field,
+            part,
+            texts,
+            extra=tuple(
+                Reason.of_rule(rule.name)
+                for rule in broken
+                if field.field.name in (*rule.of, rule.equals)
+            ),
+            page=page,
+            form=form,
+            reader=reader,
+        )
+        for field, part, texts in zip(prepared, parts, decoded, strict=True)
+    )
+
+
+def _classify(images: Sequence[np.ndarray], model: Model) -> Rows:
+    if not images:
+        return np.zeros((0, len(model.card.classes)), np.float32)
+    return model.classify(np.stack(images))
+
+
+def _prepare_field(sheet: isolation.Sheet, field: Field) -> _Prepared:
+    image = isolation.isolate(sheet, field)
+    writing = find_writing(image, field)
+    speck = round(SPECK_MM * PER_MM)
+    if field.kind is FieldKind.OPEN:
+        lattice = segment_open(writing.field, speck=speck)
+    else:
+        lattice = segment_cells(writing.field, cells_of(image, field), speck=speck)
+    return _Prepared(field, image, writing, lattice)
+
+
+def _decode_field(prepared: _Prepared, rows: Rows) -> tuple[Decoded, ...]:
+    field = prepared.field
+    if not prepared.lattice.glyphs:
+        return (Decoded("", 1.0, ()),)
+    marks = {VOID[mark] for mark in field.void_marks}
+    if field.kind is FieldKind.OPEN and field.type in (FieldType.INTEGER, FieldType.DECIMAL):
+        marks.add(Mark.SEPARATOR)
+    return decode(
+        prepared.lattice,
+        rows,
+        min_length=field.min_length,
+        max_length=field.max_length,
+        marks=marks,
+    )
+
+
+def _reading(
+    prepared: _Prepared,
+    rows: Rows,
+    decoded: tuple[Decoded, ...],
+    *,
+    extra: tuple[str, ...],
+    page: registration.RegisteredPage,
+    form: FormTemplate,
+    reader: Reader,
+) -> FieldReading:
+    field, image = prepared.field, prepared.image
+    best = decoded[0] if decoded else None
+    glyphs = _glyph_readings(image.gray, prepared.lattice, rows, best, image.in_template)
+    void = (
+        best is not None
+        and bool(best.path)
+        and all(not prepared.lattice.glyphs[step.glyph].empty for step in best.path)
+    )
+    reasons = reasons_against(
+        field,
+        best,
+        confidence=best.probability if best else 0.0,
+        least_digit=least_digit(best, [g.confidence for g in glyphs]),
+        all_void=void,
+        faint_ink=prepared.writing.faint,
+        clipped=prepared.writing.clipped,
+        misplaced=image.misplaced,
+        acceptance=reader.acceptance,
+    )
+    return FieldReading(
+        hypotheses=tuple(
+            Hypothesis(checks.value_of(field, d.text), d.probability) for d in decoded
+        ),
+        glyphs=glyphs,
+        reasons=tuple(dict.fromkeys((*reasons, *extra))),
+        model=reader.model.card.name,
+        document=page.document.sha256,
+        page=page.number,
+        field=field,
+        template=form.name,
+        version=form.version,
+        image=image.gray,
+    )
+
+
+def _glyph_readings(
+    gray: Gray, lattice: Lattice, rows: Rows, best: Decoded | None, place: object
+) -> tuple[GlyphReading, ...]:
+    """Cut the digits of the best path out, with what each may be."""
+    found = []
+    for step in best.path if best else ():
+        if step.text:
+            box = lattice.glyphs[step.glyph].box
+            found.append(
+                GlyphReading(
+                    box=place(box) if callable(place) else box,
+                    hypotheses=digit_hypotheses(rows[step.glyph]),
+                    image=gray[max(0, box.top) : box.bottom, max(0, box.left) : box.right],
+                )
+            )
+    return tuple(found)
+
+
+def read_number(
+    image: Gray,
+    model: Model,
+    acceptance: Acceptance,
+    *,
+    min_digits: int = 0,
+    max_digits: int | None = None,
+    type: FieldType = FieldType.INTEGER,
+) -> Reading:
+    """Read a bare crop that holds one handwritten number: no form, no printed positions.
+
+    Parameters
+    ----------
+    image : (H, W) uint8
+        Dark ink on light paper, of any size. Not changed.
+    min_digits, max_digits
+        Fewer or more digits than these are a reason to look.
+    """
+    ink, speck = find_crop_writing(image)
+    lattice = segment_open(ink, speck=speck)
+    rows = _classify([glyph.image for glyph in lattice.glyphs], model)
+    decoded: tuple[Decoded, ...] = (Decoded("", 1.0, ()),)
+    if lattice.glyphs:
+        decoded = decode(lattice, rows, min_length=min_digits, max_length=max_digits)
+    best = decoded[0] if decoded else None
+    glyphs = _glyph_readings(image, lattice, rows, best, None)
+    h, w = image.shape
+    field = Field(
+        name="number",
+        page=1,
+        box=Box(0, 0, w, h),
+        kind=FieldKind.OPEN,
+        type=type,
+        min_length=min_digits,
+        max_length=max_digits,
+    )
+    reasons = reasons_against(
+        field,
+        best,
+        confidence=best.probability if best else 0.0,
+        least_digit=least_digit(best, [g.confidence for g in glyphs]),
+        all_void=False,
+        faint_ink=False,
+        clipped=False,
+        misplaced=False,
+        acceptance=acceptance,
+    )
+    return Reading(
+        hypotheses=tuple(Hypothesis(d.text, d.probability) for d in decoded),
+        glyphs=glyphs,
+        reasons=reasons,
+        model=model.card.name,
+    )
+
+
+def check_forms(forms: Sequence[FormTemplate]) -> None:
+    """Refuse forms whose pages cannot be told or laid: neither reference nor three anchors."""
+    for form in forms:
+        for page in form.pages:
+            if page.reference is None and len(page.anchors) < 3:
+                raise TemplateError(
+                    f"form {form}: page {page.number} has neither a reference nor three "
+                    'anchors, so a scan cannot be laid onto it; add reference = "blank.png"'
+                )
