@@ -184,7 +184,7 @@ def _prepare_field(sheet: isolation.Sheet, field: Field) -> _Prepared:
     writing = find_writing(image, field)
     speck = round(SPECK_MM * PER_MM)
     if field.kind is FieldKind.OPEN:
-        lattice = segment_open(writing.field, speck=speck)
+        lattice = segment_open(writing.field, speck=speck, box=image.box)
     else:
         lattice = segment_cells(writing.field, cells_of(image, field), speck=speck)
     return _Prepared(field, image, writing, lattice)

@@ -21,7 +21,10 @@ PER_MM = READING_DPI / MM_PER_INCH
 MARGIN_MM = 2.5  # writing leaves its box
 ALIGN_DPI = 120.0
 ALIGN_MARGINS_MM = (3.0, 8.0, 16.0)  # how much print around the field is compared
-ALIGN_SEARCH_MM = 1.6
+# How far a field may be from its place: little on a flat scan, where a longer search could
+# only lock onto the next row of a table; more where the page itself lies unevenly.
+ALIGN_SEARCH_MM = (0.4, 1.6)
+SEARCH_PER_RESIDUAL = 2.5
 LEAST_STRUCTURE = 0.05  # standard deviation of darkness that makes print comparable
 TRUSTED_SCORE = 0.45
 LOST_SCORE = 0.25  # print that is not found at all: the field may be somewhere else
@@ -128,7 +131,9 @@ def _local_shift(sheet: Sheet, box: Box) -> tuple[np.ndarray, float]:
     if template.reference is None:
         return nothing
     scale = min(1.0, ALIGN_DPI / template.dpi)
-    search = round(ALIGN_SEARCH_MM / MM_PER_INCH * template.dpi * scale)
+    residual_mm = sheet.page.residual / template.dpi * MM_PER_INCH
+    search_mm = np.clip(ALIGN_SEARCH_MM[0] + SEARCH_PER_RESIDUAL * residual_mm, *ALIGN_SEARCH_MM)
+    search = max(2, round(float(search_mm) / MM_PER_INCH * template.dpi * scale))
     reach = round(template.dpi * scale * 0.2)
     for margin_mm in ALIGN_MARGINS_MM:
         margin = margin_mm / MM_PER_INCH * template.dpi

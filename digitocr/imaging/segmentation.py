@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ Intensity = NDArray[np.uint8]
 MAIN_WEIGHT = 0.2  # prior that the small pieces of a position do not belong to its digit
 MOST_PIECES = 6  # of one digit in an open field
 WIDEST_DIGIT = 1.45  # width over the height of the line of digits
+BESIDE, ABOVE = 0.15, 0.8  # prior that components beside, or above, each other are one digit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +68,14 @@ def components(ink: Ink, *, least_area: int = 1, least_side: int = 1) -> list[Co
             Component(box, area, labels[top : top + height, left : left + width] == label)
         )
     return sorted(found, key=lambda c: (c.box.left, c.box.top))
+
+
+def share_inside(piece: Component, box: Box) -> float:
+    """Say what share of a piece's ink lies in a box."""
+    top, left = piece.box.top, piece.box.left
+    rows = slice(max(0, box.top - top), max(0, box.bottom - top))
+    columns = slice(max(0, box.left - left), max(0, box.right - left))
+    return float(piece.ink[rows, columns].sum()) / piece.area
 
 
 def segment_cells(field: FieldInk, cells: Sequence[Box], *, speck: int) -> Lattice:
@@ -277,13 +287,17 @@ def _four_arms(ends: NDArray[np.intp], *, least: float) -> bool:
 # ---------------------------------------------------------------- open fields
 
 
-def segment_open(field: FieldInk, *, speck: int, height: int | None = None) -> Lattice:
+def segment_open(
+    field: FieldInk, *, speck: int, box: Box | None = None, height: int | None = None
+) -> Lattice:
     """Make the lattice of a field without printed positions.
 
     Parameters
     ----------
     speck : pixels
         Pieces no longer than this are dust.
+    box
+        Of the field, where it is known: what lies mostly outside is a neighbor's.
     height : pixels
         Of a digit, where it is known; else taken from the ink.
 
@@ -294,27 +308,72 @@ def segment_open(field: FieldInk, *, speck: int, height: int | None = None) -> L
         six pieces that is no wider than a digit can be.
     """
     found = components(field.ink, least_area=max(3, speck * speck // 2), least_side=speck)
+    if box is not None:
+        found = [piece for piece in found if share_inside(piece, box) > 0.5]
     if not found:
         return Lattice((), ())
     height = height or digit_height(found)
-    pieces: list[Component] = []
+    if box is not None:
+        found = [piece for piece in found if not _reaches_in(piece, box, height)]
+    pieces: list[_Piece] = []
     for component in found:
-        pieces += _cut_wide(component, height)
-    pieces.sort(key=lambda p: (p.box.left + p.box.right, p.box.left))
-    baseline = _baseline(pieces, height)
+        parts = _cut_wide(component, height)
+        cut = _cut_weight(component, height) if len(parts) > 1 else 1.0
+        pieces += [
+            _Piece(part, cut if i else 1.0, cut if i < len(parts) - 1 else 1.0)
+            for i, part in enumerate(parts)
+        ]
+    pieces.sort(key=lambda p: (p.part.box.left + p.part.box.right, p.part.box.left))
+    baseline = _baseline([piece.part for piece in pieces], height)
     glyphs: list[Glyph] = []
     for start in range(len(pieces)):
         for end in range(start + 1, min(len(pieces), start + MOST_PIECES) + 1):
-            run = pieces[start:end]
-            box = bounds(run)
-            if box.width > WIDEST_DIGIT * height and end - start > 1:
+            run = [piece.part for piece in pieces[start:end]]
+            if end - start > 1 and bounds(run).width > WIDEST_DIGIT * height:
                 break
             if end - start > 1 and _apart(run, height):
                 continue
             mark = _open_mark(run, height, baseline) if end - start == 1 else None
-            glyphs.append(glyph(field, start, end, run, mark=mark))
-    cuts = tuple(p.box.left for p in pieces) + (max(p.box.right for p in pieces),)
+            plain = glyph(field, start, end, run, mark=mark)
+            glyphs.append(_weighted(plain, _run_weight(pieces[start:end])))
+    cuts = (*(p.part.box.left for p in pieces), max(p.part.box.right for p in pieces))
     return Lattice(cuts, tuple(glyphs))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """A piece of ink between cuts, and how likely a cut through ink is at its two sides."""
+
+    part: Component
+    left_cut: float
+    right_cut: float
+
+
+def _reaches_in(piece: Component, box: Box, height: int) -> bool:
+    """Say whether a small piece comes over the edge of the field: a neighbor's stroke."""
+    over = piece.box.top < box.top or piece.box.bottom > box.bottom
+    return over and piece.box.height < 0.4 * height
+
+
+def _cut_weight(component: Component, height: int) -> float:
+    """Say how likely a component of this width is cut at one of the places proposed."""
+    return float(np.clip(0.04 + 0.7 * (component.box.width / height - 0.95), 0.04, 0.6))
+
+
+def _run_weight(run: Sequence[_Piece]) -> float:
+    """Say how likely it is, before looking, that these pieces make one digit.
+
+    A cut costs the digits on both of its sides the root of its weight. Joining what a cut
+    parted costs nothing, joining components costs the more the further they are apart.
+    """
+    weight = float(np.sqrt(run[0].left_cut * run[-1].right_cut))
+    for before, after in pairwise(run):
+        if before.right_cut < 1.0 and after.left_cut < 1.0:
+            continue
+        one, other = before.part.box, after.part.box
+        overlap = min(one.right, other.right) - max(one.left, other.left)
+        weight *= BESIDE if overlap < 0.4 * min(one.width, other.width) else ABOVE
+    return weight
 
 
 def digit_height(pieces: Sequence[Component]) -> int:
@@ -331,7 +390,7 @@ def _baseline(pieces: Sequence[Component], height: int) -> float:
 
 def _apart(run: Sequence[Component], height: int) -> bool:
     """Say whether pieces lie too far apart to be of one digit."""
-    for before, after in zip(run, run[1:], strict=False):
+    for before, after in pairwise(run):
         if after.box.left - before.box.right > 0.25 * height:
             return True
     return False
@@ -360,7 +419,7 @@ def _cut_wide(component: Component, height: int) -> list[Component]:
         return [component]
     edges = [0, *columns, component.box.width]
     parts = []
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         cell = Box(
             component.box.left + left,
             component.box.top,

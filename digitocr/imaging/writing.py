@@ -10,7 +10,7 @@ import numpy as np
 from digitocr.imaging.binarization import Darkness, binarize, darkness, stroke_darkness
 from digitocr.imaging.form_removal import close_strokes, line_mask, subtract_form
 from digitocr.imaging.isolation import PER_MM, FieldImage
-from digitocr.imaging.segmentation import FieldInk, components, strengthen
+from digitocr.imaging.segmentation import FieldInk, components, share_inside, strengthen
 from digitocr.types import Box, Field, FieldKind, Gray, Ink
 
 REACH_MM = 5.0  # wider than any stroke
@@ -140,10 +140,7 @@ def _is_clipped(ink: Ink, box: Box) -> bool:
             or piece.box.right >= w
             or piece.box.bottom >= h
         )
-        top, left = piece.box.top, piece.box.left
-        inside = piece.ink[max(0, box.top - top) : max(0, box.bottom - top)]
-        inside = inside[:, max(0, box.left - left) : max(0, box.right - left)]
-        if out and inside.sum() > 0.5 * piece.area:
+        if out and share_inside(piece, box) > 0.5:
             return True
     return False
 

@@ -76,7 +76,7 @@ def decode(
     -------
     tuple of Decoded
         Best first. Probabilities sum to at most 1; what is missing is the probability that
-        something in the field is no digit. Empty if nothing can be spelled.
+        what was read as a digit is none. Empty if nothing can be spelled.
     """
     last = max((glyph.end for glyph in lattice.glyphs), default=0)
     alive: list[dict[str, _Partial]] = [{} for _ in range(last + 1)]
@@ -99,11 +99,22 @@ def decode(
     ]
     if not texts:
         return ()
-    # Paths of several cuttings may sum to more than one; a single cutting never does, and
-    # then the rest is the probability that some glyph is no digit at all.
-    total = max(1.0, sum(partial.total for _, partial in texts))
-    texts.sort(key=lambda entry: (-entry[1].total, entry[0]))
-    return tuple(Decoded(text, p.total / total, p.path) for text, p in texts[:keep])
+    # Among the texts, the share of the weight; over that, whether these are digits at all.
+    total = sum(partial.total for _, partial in texts)
+    ranked_texts = sorted(texts, key=lambda entry: (-entry[1].total, entry[0]))[:beam]
+    found = [
+        Decoded(text, one.total / total * _all_digits(one.path, rows), one.path)
+        for text, one in ranked_texts
+        if one.total > 0.0
+    ]
+    return tuple(sorted(found, key=lambda one: (-one.probability, one.text))[:keep])
+
+
+def _all_digits(path: Sequence[Step], rows: Rows) -> float:
+    """Say how likely it is that every glyph read as a digit on a path is one."""
+    if rows.shape[1] < 11:
+        return 1.0
+    return float(np.prod([1.0 - rows[step.glyph, 10] for step in path if step.text]))
 
 
 def _fits(text: str, min_length: int, max_length: int | None) -> bool:

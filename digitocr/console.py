@@ -1,0 +1,170 @@
+"""What a person at a terminal sees: progress, closing tables, one line an error.
+
+Data goes to stdout; progress and messages go to stderr, drawn on a terminal and as plain lines
+elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from digitocr.batch import RunSummary
+from digitocr.db.batches import BatchSummary, FailedPage
+
+PLAIN_EVERY_S = 10.0
+MOST_FAILED_SHOWN = 20
+
+Advance = Callable[[str], None]
+
+
+@contextmanager
+def progress(what: str, total: int, *, quiet: bool) -> Iterator[Advance]:
+    """Show how far long work is; call what is yielded once a step, with a word on it."""
+    if quiet:
+        yield lambda note: None
+    elif sys.stderr.isatty():
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}", markup=True),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=total, note="")
+
+            def advance(note: str) -> None:
+                bar.update(task, advance=1, note=note[-40:].replace("[", "\\["))
+
+            yield advance
+    else:
+        yield _plain_lines(what, total)
+
+
+def _plain_lines(what: str, total: int) -> Advance:
+    started = shown = time.monotonic()
+    done = 0
+
+    def advance(note: str) -> None:
+        nonlocal done, shown
+        done += 1
+        now = time.monotonic()
+        if done == total or now - shown >= PLAIN_EVERY_S:
+            shown = now
+            say(f"{what}: {done} of {total} files, {now - started:.0f} s")
+
+    return advance
+
+
+def say(message: str) -> None:
+    """Print a message for the operator."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def log_to_stderr(*, verbose: bool) -> None:
+    """Show the program's log: warnings, or a line a page."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def closing_table(summary: RunSummary, seconds: float) -> None:
+    """Print what came of a run, the failed pages by name."""
+    out = Console(highlight=False)
+    if summary.batch is None:
+        out.print(f"Nothing new: all {summary.files} files were read before.", soft_wrap=True)
+        return
+    one = summary.batch
+    table = Table(title=f"Batch {one.name}", title_justify="left")
+    for column in (
+        "documents",
+        "pages",
+        "fields",
+        "accepted",
+        "to review",
+        "blank pages",
+        "failed",
+        "pages/s",
+    ):
+        table.add_column(column, justify="right")
+    speed = f"{summary.pages / seconds:.1f}" if summary.pages and seconds else "–"
+    table.add_row(
+        str(one.documents),
+        str(one.pages),
+        str(one.fields),
+        _part(one.accepted, one.fields),
+        _part(one.to_review, one.fields),
+        str(one.blank_pages),
+        str(len(one.failed_pages)),
+        speed,
+    )
+    out.print(table)
+    if summary.known_files:
+        out.print(f"{summary.known_files} of {summary.files} files were read before.")
+    show_failed(summary.failed)
+
+
+def show_failed(failed: tuple[FailedPage, ...]) -> None:
+    """Name pages that failed, with their causes, on stderr."""
+    for page in failed[:MOST_FAILED_SHOWN]:
+        say(f"failed: {page.source} page {page.page}: {page.cause}")
+    if len(failed) > MOST_FAILED_SHOWN:
+        say(
+            f"failed: {len(failed) - MOST_FAILED_SHOWN} more; "
+            "`digitocr query --status failed` names them"
+        )
+
+
+def batch_table(found: tuple[BatchSummary, ...]) -> None:
+    """Print a line a batch."""
+    table = Table()
+    for column in ("batch", "status", "begun (UTC)"):
+        table.add_column(column)
+    for column in ("documents", "pages", "fields", "accepted", "to review", "blank", "failed"):
+        table.add_column(column, justify="right")
+    for one in found:
+        table.add_row(
+            one.name,
+            str(one.status),
+            f"{one.created_at:%Y-%m-%d %H:%M}",
+            str(one.documents),
+            str(one.pages),
+            str(one.fields),
+            str(one.accepted),
+            str(one.to_review),
+            str(one.blank_pages),
+            str(len(one.failed_pages)),
+        )
+    Console(highlight=False).print(table)
+
+
+def rows_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print plain rows under their columns."""
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell.replace("[", "\\[") for cell in row))
+    Console(highlight=False).print(table)
+
+
+def _part(count: int, whole: int) -> str:
+    return f"{count} ({100 * count / whole:.0f} %)" if whole else str(count)

@@ -1,0 +1,409 @@
+"""The numbers, as rows: what `query` shows and `export` writes.
+
+A row for each field and arrival: the same bytes under two names give two sets of rows. A page
+that failed is one row without a field, its cause in `reasons` as `["failed: <cause>"]`. Blank
+and ignored pages have no rows.
+
+`""` (blank) and missing (unknown) differ in the frame, in JSONL and in Parquet. In CSV and
+XLSX both are an empty cell: there `status` tells them apart, since an accepted, corrected or
+confirmed value that is empty is a blank field, and under any other status there is no value.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from openpyxl import Workbook
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+from sqlalchemy import ColumnElement, Select, Text, and_, case, collate, or_, select
+from sqlalchemy.orm import Session
+
+from digitocr.db import tables
+from digitocr.db.store import is_deciding, is_latest_pass
+from digitocr.errors import UsageError
+from digitocr.types import PageStatus
+
+COLUMNS = (
+    "batch",
+    "source",
+    "document",
+    "page",
+    "form",
+    "form_version",
+    "field",
+    "value",
+    "status",
+    "reading",
+    "confidence",
+    "reasons",
+    "alternatives",
+    "reviewer",
+    "reviewed_at",
+    "model",
+    "read_at",
+)
+DTYPES = {
+    "page": "Int64",
+    "form_version": "Int64",
+    "confidence": "Float64",
+    "reviewed_at": "datetime64[us, UTC]",
+    "read_at": "datetime64[us, UTC]",
+}
+PAGE_KEYS = ("batch", "source", "document", "page", "form")
+JSON_COLUMNS = ("reasons", "alternatives")
+FORMULA = re.compile(r"[=+\-@\t\r\n]")
+CHUNK_ROWS = 20_000
+SHEET_ROWS = 1_048_576  # the most rows a sheet of an .xlsx file has
+
+
+class FieldStatus(StrEnum):
+    """How sure a field's value is, and by whom."""
+
+    ACCEPTED = "accepted"
+    REVIEW = "review"
+    CORRECTED = "corrected"
+    CONFIRMED = "confirmed"
+    ILLEGIBLE = "illegible"
+    FAILED = "failed"
+
+
+class Format(StrEnum):
+    """The files that rows can be written to."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    XLSX = "xlsx"
+
+
+def rows(
+    session: Session,
+    *,
+    batch: str | None = None,
+    form: str | None = None,
+    field: str | None = None,
+    status: FieldStatus | None = None,
+    source: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> pd.DataFrame:
+    """Collect rows in the order of batch, source, page and position on the form.
+
+    Parameters
+    ----------
+    since, until
+        Time of reading, with its zone; `until` is excluded.
+
+    Returns
+    -------
+    Frame with `COLUMNS`; text is text, times are UTC, `reasons` and `alternatives` are JSON.
+    """
+    parts = list(
+        chunks(
+            session,
+            batch=batch,
+            form=form,
+            field=field,
+            status=status,
+            source=source,
+            since=since,
+            until=until,
+        )
+    )
+    return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+
+
+def chunks(
+    session: Session,
+    *,
+    batch: str | None = None,
+    form: str | None = None,
+    field: str | None = None,
+    status: FieldStatus | None = None,
+    source: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    size: int = CHUNK_ROWS,
+) -> Iterator[pd.DataFrame]:
+    """Yield the frame of `rows` in parts of `size` rows; at least one, which may be empty."""
+    statement = _statement(session)
+    for column, wanted in (
+        ("batch", batch),
+        ("form", form),
+        ("field", field),
+        ("status", None if status is None else str(status)),
+        ("source", source),
+    ):
+        if wanted is not None:
+            statement = statement.where(statement.selected_columns[column] == wanted)
+    if since is not None:
+        statement = statement.where(statement.selected_columns["read_at"] >= since)
+    if until is not None:
+        statement = statement.where(statement.selected_columns["read_at"] < until)
+    found = session.execute(statement, execution_options={"yield_per": size})
+    some = False
+    for part in found.partitions():
+        some = True
+        yield _frame(part)
+    if not some:
+        yield _frame([])
+
+
+def wide(frame: pd.DataFrame) -> pd.DataFrame:
+    """Turn rows into a row for each page, with a column for each field's value.
+
+    A field whose name is that of a column in front (`page`, …) is called `field:page`.
+    """
+    keys = list(PAGE_KEYS)
+    pages = frame.groupby(keys, sort=False, dropna=False).ngroup()
+    left = frame.loc[~pages.duplicated(), keys].reset_index(drop=True)
+    fields = frame["field"].dropna().unique()
+    read = frame["field"].notna()
+    values = frame.loc[read].assign(row=pages[read]).pivot(
+        index="row", columns="field", values="value"
+    )  # fmt: skip
+    values = values.reindex(index=range(len(left)), columns=fields).astype("str")
+    values.columns = [f"field:{name}" if name in keys else name for name in fields]
+    return pd.concat([left, values], axis="columns")
+
+
+def write(
+    frames: pd.DataFrame | Iterable[pd.DataFrame], format: Format, out: Path | IO[bytes]
+) -> int:
+    """Write rows, or wide rows, to a file or an open binary stream.
+
+    Parameters
+    ----------
+    frames
+        One frame, or the parts of one (`chunks`), which are written as they come.
+
+    Returns
+    -------
+    How many rows were written.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be written, or has more rows than the format can hold.
+    """
+    parts = iter([frames] if isinstance(frames, pd.DataFrame) else frames)
+    writers = {
+        Format.CSV: _write_csv,
+        Format.JSONL: _write_jsonl,
+        Format.PARQUET: _write_parquet,
+        Format.XLSX: _write_xlsx,
+    }
+    with _opened(out) as stream:
+        return writers[Format(format)](parts, stream)
+
+
+def _statement(session: Session) -> Select[*tuple[Any, ...]]:
+    """Select the columns of the frame, with a failed page's cause for its reasons."""
+    page, reading, form = tables.PageReading, tables.Reading, tables.Form
+    decision = tables.Decision
+    is_decided = decision.id.is_not(None)
+    failed = page.status == PageStatus.FAILED
+    value = case((is_decided, decision.text), (reading.accepted, reading.text))
+    status = case(
+        (failed, FieldStatus.FAILED.value),
+        (is_decided, decision.verdict),
+        (reading.accepted, FieldStatus.ACCEPTED.value),
+        else_=FieldStatus.REVIEW.value,
+    )
+    return (
+        select(
+            tables.Batch.name.label("batch"),
+            tables.Arrival.source.label("source"),
+            tables.Document.sha256.label("document"),
+            tables.Page.number.label("page"),
+            form.name.label("form"),
+            form.version.label("form_version"),
+            reading.field.label("field"),
+            value.label("value"),
+            status.label("status"),
+            reading.text.label("reading"),
+            reading.confidence.label("confidence"),
+            # As stored: an export hands the JSON on and need not take it apart.
+            reading.reasons.cast(Text).label("reasons"),
+            reading.alternatives.cast(Text).label("alternatives"),
+            decision.reviewer.label("reviewer"),
+            decision.made_at.label("reviewed_at"),
+            tables.Model.name.label("model"),
+            page.read_at.label("read_at"),
+            page.cause.label("cause"),
+        )
+        .select_from(tables.Arrival)
+        .join(tables.Batch, tables.Batch.id == tables.Arrival.batch_id)
+        .join(tables.Document, tables.Document.id == tables.Arrival.document_id)
+        .join(tables.Page, tables.Page.document_id == tables.Document.id)
+        .join(page, page.page_id == tables.Page.id)
+        .join(tables.Model, tables.Model.id == page.model_id)
+        .outerjoin(form, form.id == page.form_id)
+        .outerjoin(
+            reading,
+            and_(reading.page_reading_id == page.id, page.status == PageStatus.READ),
+        )
+        .outerjoin(decision, is_deciding())
+        .where(is_latest_pass())
+        .where(or_(failed, reading.id.is_not(None)))
+        .order_by(
+            _by_bytes(session, tables.Batch.name),
+            _by_bytes(session, tables.Arrival.source),
+            tables.Arrival.document_id,
+            tables.Page.number,
+            reading.position,
+        )
+    )
+
+
+def _by_bytes(session: Session, column: Any) -> ColumnElement[Any]:
+    """Order text by its bytes, as SQLite does, whatever the collation of the database."""
+    lite = session.get_bind().dialect.name == "sqlite"
+    ordered: ColumnElement[Any] = column if lite else collate(column, "C")
+    return ordered
+
+
+def _frame(found: Iterable[Any]) -> pd.DataFrame:
+    table = pd.DataFrame(
+        [tuple(row) for row in found], columns=pd.Index([*COLUMNS, "cause"]), dtype=object
+    )
+    failed = table["status"] == FieldStatus.FAILED
+    table.loc[failed, "reasons"] = [
+        json.dumps([f"failed: {cause}"], ensure_ascii=False)
+        for cause in table.loc[failed, "cause"]
+    ]
+    table.loc[failed, "alternatives"] = "[]"
+    return table[list(COLUMNS)].astype(
+        {column: DTYPES.get(column, "str") for column in COLUMNS}
+    )
+
+
+@contextmanager
+def _opened(out: Path | IO[bytes]) -> Iterator[IO[bytes]]:
+    if not isinstance(out, Path):
+        yield out
+        return
+    try:
+        with out.open("wb") as stream:
+            yield stream
+    except OSError as error:
+        raise UsageError(
+            f"{out}: {error.strerror or error}; name a file that can be written with --out"
+        ) from error
+
+
+def _write_csv(parts: Iterator[pd.DataFrame], stream: IO[bytes]) -> int:
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
+    count = 0
+    for number, part in enumerate(parts):
+        _for_spreadsheet(part).to_csv(
+            text, index=False, header=number == 0, lineterminator="\n",
+            quoting=csv.QUOTE_MINIMAL,
+        )  # fmt: skip
+        count += len(part)
+    text.detach()
+    return count
+
+
+def _write_jsonl(parts: Iterator[pd.DataFrame], stream: IO[bytes]) -> int:
+    """Write an object a line; here `reasons` and `alternatives` are arrays, not text."""
+    count = 0
+    for part in parts:
+        plain = _iso_times(part).astype(object)
+        plain = plain.where(part.notna(), None)
+        for row in plain.to_dict("records"):
+            for column in JSON_COLUMNS:
+                if isinstance(row.get(column), str):
+                    row[column] = json.loads(row[column])
+            line = json.dumps(row, ensure_ascii=False, default=_plain_number)
+            stream.write(line.encode() + b"\n")
+        count += len(part)
+    return count
+
+
+def _write_parquet(parts: Iterator[pd.DataFrame], stream: IO[bytes]) -> int:
+    count = 0
+    writer: Any = None
+    for part in parts:
+        table = _arrow(part)
+        if writer is None:
+            writer = pq.ParquetWriter(stream, table.schema)
+        writer.write_table(table)
+        count += len(part)
+    if writer is not None:
+        writer.close()
+    return count
+
+
+def _arrow(part: pd.DataFrame) -> Any:
+    """Make an Arrow table whose schema follows from the column names, not from the rows."""
+    kinds = {
+        "Int64": pa.int64(),
+        "Float64": pa.float64(),
+        "datetime64[us, UTC]": pa.timestamp("us", tz="UTC"),
+    }
+    schema = pa.schema([(name, kinds.get(str(part[name].dtype), pa.string())) for name in part])
+    return pa.Table.from_pandas(part, schema=schema, preserve_index=False)
+
+
+def _write_xlsx(parts: Iterator[pd.DataFrame], stream: IO[bytes]) -> int:
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet("digitocr")
+    count = 0
+    for number, part in enumerate(parts):
+        if number == 0:
+            sheet.append(list(part.columns))
+        count += len(part)
+        if count >= SHEET_ROWS:
+            raise UsageError(
+                f"more than {SHEET_ROWS - 1:,} rows do not fit an xlsx sheet; export csv or "
+                "parquet, or a batch at a time"
+            )
+        plain = _for_spreadsheet(part)
+        cells = plain.astype(object).where(plain.notna(), None)
+        for row in cells.itertuples(index=False, name=None):
+            sheet.append(
+                [ILLEGAL_CHARACTERS_RE.sub("", c) if isinstance(c, str) else c for c in row]
+            )
+    book.save(stream)
+    return count
+
+
+def _for_spreadsheet(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put `'` before text that a spreadsheet would run as a formula; write times as text."""
+    plain = _iso_times(frame)
+    for name in plain.columns[plain.dtypes == "str"]:
+        risky = plain[name].str.match(FORMULA).fillna(False).astype(bool)
+        if risky.any():
+            plain[name] = plain[name].where(~risky, "'" + plain[name])
+        # A lone CR would end the row for some readers of CSV, and XLSX has none.
+        plain[name] = plain[name].str.replace("\r", "\n", regex=False)
+    return plain
+
+
+def _iso_times(frame: pd.DataFrame) -> pd.DataFrame:
+    plain = frame.copy(deep=False)
+    for name in plain.columns:
+        if isinstance(plain[name].dtype, pd.DatetimeTZDtype):
+            utc = plain[name].dt.tz_convert(UTC)
+            plain[name] = utc.dt.strftime("%Y-%m-%dT%H:%M:%SZ").astype("str")
+    return plain
+
+
+def _plain_number(value: object) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} is not plain")

@@ -1,0 +1,324 @@
+"""SQLAlchemy tables.
+
+```
+batches ──┐                     models ─────────┐
+          arrivals              forms ────────┐ │
+documents ┘                                   │ │
+   └── pages ── page_readings (a row a pass) ─┴─┘
+                   └── readings (a row a field) ── glyphs
+                          └── decisions (append-only)
+```
+
+JSON is kept as text, not in the databases' own types: one form on both, comparable, and handed
+to an export as it is. On PostgreSQL `reasons::jsonb` is there for who wants to look inside.
+
+`readings.accepted` is a generated column: the database derives it from `reasons`, so the two
+cannot disagree, and still it can be asked for and indexed on both databases. Not chosen: a
+stored flag (could disagree), or a comparison in every query (no index, easily forgotten).
+
+Crops may be NULL, so that pictures can be taken out while the numbers stay.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from digitocr.types import PageStatus, Verdict
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class BatchStatus(StrEnum):
+    """How far a batch is; partial: at least one of its pages failed."""
+
+    RUNNING = "running"
+    DONE = "done"
+    PARTIAL = "partial"
+
+
+class Json(TypeDecorator[Any]):
+    """A value as compact JSON text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class OptionalJson(Json):
+    """JSON text, or NULL for None."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        return None if value is None else super().process_bind_param(value, dialect)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A time with its zone; stored as UTC, and UTC when it comes back, on both databases."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"time {value.isoformat()} has no zone; pass one with tzinfo")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _box() -> CheckConstraint:
+    return CheckConstraint("box_right > box_left AND box_bottom > box_top", name="box")
+
+
+def _confidence() -> CheckConstraint:
+    return CheckConstraint("confidence >= 0 AND confidence <= 1", name="confidence")
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMES)
+    type_annotation_map: ClassVar = {
+        str: Text(),
+        float: Double(),
+        bytes: LargeBinary(),
+        datetime: UtcTime(),
+    }
+
+
+class Batch(Base):
+    __tablename__ = "batches"
+    __table_args__ = (
+        UniqueConstraint("name"),
+        _one_of("status", BatchStatus),
+        CheckConstraint("name <> ''", name="name"),
+        CheckConstraint("(status = 'running') = (finished_at IS NULL)", name="finished"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    created_at: Mapped[datetime]
+    status: Mapped[str]
+    finished_at: Mapped[datetime | None]
+
+
+class Document(Base):
+    __tablename__ = "documents"
+    __table_args__ = (
+        UniqueConstraint("sha256"),
+        CheckConstraint("length(sha256) = 64", name="sha256"),
+        CheckConstraint("page_count >= 0", name="page_count"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str]
+    page_count: Mapped[int]
+    media: Mapped[str]
+
+
+class Arrival(Base):
+    __tablename__ = "arrivals"
+    __table_args__ = (UniqueConstraint("batch_id", "document_id", "source"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"))
+    document_id: Mapped[int] = mapped_column(
+        ForeignKey("documents.id", ondelete="CASCADE"), index=True
+    )
+    source: Mapped[str]
+    received_at: Mapped[datetime]
+
+
+class Form(Base):
+    __tablename__ = "forms"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    version: Mapped[int]
+    title: Mapped[str]
+    fingerprint: Mapped[str]
+    source: Mapped[str]
+
+
+class Model(Base):
+    __tablename__ = "models"
+    __table_args__ = (UniqueConstraint("fingerprint"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    fingerprint: Mapped[str]
+    card: Mapped[Any] = mapped_column(Json)
+
+
+class Page(Base):
+    __tablename__ = "pages"
+    __table_args__ = (
+        UniqueConstraint("document_id", "number"),
+        CheckConstraint("number >= 1", name="number"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    document_id: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    number: Mapped[int]
+
+
+class PageReading(Base):
+    """One pass over a page; the pass with the highest number is the current one."""
+
+    __tablename__ = "page_readings"
+    __table_args__ = (
+        UniqueConstraint("page_id", "pass_number"),
+        _one_of("status", PageStatus),
+        CheckConstraint("pass_number >= 1", name="pass_number"),
+        CheckConstraint("status <> 'read' OR form_id IS NOT NULL", name="form"),
+        CheckConstraint("status <> 'failed' OR cause <> ''", name="cause"),
+        Index(
+            "ix_page_readings_failed",
+            "page_id",
+            sqlite_where=text("status = 'failed'"),
+            postgresql_where=text("status = 'failed'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    page_id: Mapped[int] = mapped_column(ForeignKey("pages.id", ondelete="CASCADE"))
+    pass_number: Mapped[int]
+    form_id: Mapped[int | None] = mapped_column(ForeignKey("forms.id"), index=True)
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"), index=True)
+    template_page: Mapped[int | None]
+    status: Mapped[str]
+    cause: Mapped[str]
+    homography: Mapped[Any | None] = mapped_column(OptionalJson)
+    residual_mm: Mapped[float | None]
+    read_at: Mapped[datetime]
+    image: Mapped[bytes | None]
+
+
+class Reading(Base):
+    """What the machine read in one field.
+
+    An id is never given twice (AUTOINCREMENT): someone may still have a removed reading on
+    the screen.
+    """
+
+    __tablename__ = "readings"
+    __table_args__ = (
+        UniqueConstraint("page_reading_id", "field"),
+        _box(),
+        _confidence(),
+        CheckConstraint("weight > 0", name="weight"),
+        CheckConstraint("text IS NOT NULL OR length(reasons) > 2", name="accepted_has_text"),
+        Index(
+            "ix_readings_rejected",
+            "page_reading_id",
+            sqlite_where=text("NOT accepted"),
+            postgresql_where=text("NOT accepted"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    page_reading_id: Mapped[int] = mapped_column(
+        ForeignKey("page_readings.id", ondelete="CASCADE")
+    )
+    field: Mapped[str]
+    position: Mapped[int]
+    text: Mapped[str | None]
+    confidence: Mapped[float]
+    reasons: Mapped[Any] = mapped_column(Json)
+    # No reasons is the array [], the only JSON array two characters long. (Compared as text,
+    # PostgreSQL would write '[]'::text back, and Alembic see a difference for ever.)
+    accepted: Mapped[bool] = mapped_column(Computed("length(reasons) = 2", persisted=True))
+    alternatives: Mapped[Any] = mapped_column(Json)
+    box_left: Mapped[int]
+    box_top: Mapped[int]
+    box_right: Mapped[int]
+    box_bottom: Mapped[int]
+    crop: Mapped[bytes | None]
+    weight: Mapped[float]
+
+
+class Glyph(Base):
+    __tablename__ = "glyphs"
+    __table_args__ = (
+        UniqueConstraint("reading_id", "position"),
+        _box(),
+        _confidence(),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reading_id: Mapped[int] = mapped_column(ForeignKey("readings.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    box_left: Mapped[int]
+    box_top: Mapped[int]
+    box_right: Mapped[int]
+    box_bottom: Mapped[int]
+    text: Mapped[str]
+    confidence: Mapped[float]
+    alternatives: Mapped[Any] = mapped_column(Json)
+    crop: Mapped[bytes | None]
+
+
+class Decision(Base):
+    """What a person said; a new row for a new mind. Triggers refuse UPDATE and DELETE.
+
+    The highest id is the latest: clocks of two machines may differ, the order of arrival not.
+    """
+
+    __tablename__ = "decisions"
+    __table_args__ = (
+        _one_of("verdict", Verdict),
+        CheckConstraint("(verdict = 'illegible') = (text IS NULL)", name="text"),
+        CheckConstraint("length(trim(reviewer)) > 0", name="reviewer"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reading_id: Mapped[int] = mapped_column(ForeignKey("readings.id"), index=True)
+    glyph_id: Mapped[int | None] = mapped_column(ForeignKey("glyphs.id"), index=True)
+    verdict: Mapped[str]
+    text: Mapped[str | None]
+    reviewer: Mapped[str]
+    made_at: Mapped[datetime]
