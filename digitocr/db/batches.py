@@ -218,6 +218,6 @@ def _failed_pages(session: Session, wanted: Wanted) -> dict[int, list[FailedPage
         .order_by(source, tables.Page.number)
     )
     failed: dict[int, list[FailedPage]] = defaultdict(list)
-    for batch, where, page, cause in rows:
-        failed[batch].append(FailedPage(where, page, cause))
+    for batch, where, number, cause in rows:
+        failed[batch].append(FailedPage(where, number, cause))
     return failed

@@ -347,8 +347,10 @@ def _revision(engine: Engine) -> str | None:
     """Read the schema's revision; None for an empty database."""
     deferred = engine.execution_options(sqlite_begin="DEFERRED")
     with deferred.connect() as connection:
+        # Tables first: on PostgreSQL another process may make the schema between the two.
+        foreign = _foreign(connection)
         revision = MigrationContext.configure(connection).get_current_revision()
-        if revision is None and _foreign(connection):
+        if revision is None and foreign:
             raise SchemaError(
                 f"{shown(engine.url)}: holds tables that are not digitocr's; name another "
                 "database with --database"

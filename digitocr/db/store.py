@@ -422,7 +422,8 @@ def is_deciding() -> ColumnElement[bool]:
     on another form is another field. Needs `page_readings`, `readings` and `forms` joined.
     """
     said = aliased(tables.Decision)
-    reading, page, form = map(aliased, (tables.Reading, tables.PageReading, tables.Form))
+    reading, page = aliased(tables.Reading), aliased(tables.PageReading)
+    form = aliased(tables.Form)
     last = (
         select(func.max(said.id))
         .select_from(page)

@@ -312,12 +312,20 @@ class Decision(Base):
         _one_of("verdict", Verdict),
         CheckConstraint("(verdict = 'illegible') = (text IS NULL)", name="text"),
         CheckConstraint("length(trim(reviewer)) > 0", name="reviewer"),
+        # For the foreign key. With the many NULLs in it, SQLite would look decisions on
+        # fields up by it, all of them for every row of an export.
+        Index(
+            "ix_decisions_glyph_id",
+            "glyph_id",
+            sqlite_where=text("glyph_id IS NOT NULL"),
+            postgresql_where=text("glyph_id IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     reading_id: Mapped[int] = mapped_column(ForeignKey("readings.id"), index=True)
-    glyph_id: Mapped[int | None] = mapped_column(ForeignKey("glyphs.id"), index=True)
+    glyph_id: Mapped[int | None] = mapped_column(ForeignKey("glyphs.id"))
     verdict: Mapped[str]
     text: Mapped[str | None]
     reviewer: Mapped[str]

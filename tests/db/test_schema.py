@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import inspect, text
+
+from alembic import command
+from digitocr.db import schema
+from digitocr.errors import DatabaseError, SchemaError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_an_empty_database_gets_its_schema(empty_url: str) -> None:
+    engine = schema.connect(empty_url, create=True)
+    assert inspect(engine).has_table("readings")
+    engine.dispose()
+    assert schema.check(empty_url) == schema.head()
+
+
+def test_upgrade_fills_an_empty_database_and_is_content_with_a_full_one(empty_url: str) -> None:
+    assert schema.upgrade(empty_url) == (None, schema.head())
+    assert schema.upgrade(empty_url) == (schema.head(), schema.head())
+
+
+def test_an_empty_database_is_not_filled_by_who_only_asks(empty_url: str) -> None:
+    if empty_url.startswith("sqlite"):
+        Path(empty_url.removeprefix("sqlite:///")).touch()
+    with pytest.raises(DatabaseError, match="is empty"):
+        schema.connect(empty_url, create=False)
+
+
+def test_the_migrations_are_in_step_with_the_tables(engine: Any) -> None:
+    with engine.connect() as connection:
+        assert schema.compare(connection) == []
+
+
+def test_a_change_made_by_hand_is_found(own_url: str) -> None:
+    engine = schema.make_engine(own_url)
+    with engine.begin() as connection:
+        on = " ON decisions" if engine.dialect.name == "postgresql" else ""
+        connection.execute(text(f"DROP TRIGGER decisions_no_update{on}"))
+    engine.dispose()
+    with pytest.raises(SchemaError, match="decisions_no_update is missing"):
+        schema.check(own_url)
+
+
+def test_migrations_go_down_and_up_again_on_rows(draw: Any, own_url: str) -> None:
+    desk = draw.desk(schema.connect(own_url, create=False))
+    desk.arrive()
+    desk.save(draw.page(*draw.some))
+    desk.decide("valid", "58")
+    with schema.migrating(desk.engine) as connection:
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    assert inspect(desk.engine).get_table_names() == ["alembic_version"]
+    desk.engine.dispose()
+    schema.upgrade(own_url)
+    schema.check(own_url)
+    assert len(desk.rows()) == 0
+    desk.engine.dispose()
+
+
+def test_a_schema_this_version_does_not_know_asks_for_a_newer_digitocr(own_url: str) -> None:
+    engine = schema.make_engine(own_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    for create in (True, False):
+        with pytest.raises(SchemaError, match="upgrade digitocr"):
+            schema.connect(own_url, create=create)
+    with pytest.raises(SchemaError, match="upgrade digitocr"):
+        schema.upgrade(own_url)
+
+
+def test_an_older_schema_names_the_command_that_upgrades_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "head", lambda: "0099")
+    for create in (True, False):
+        with pytest.raises(SchemaError, match="digitocr db upgrade"):
+            schema.connect(url, create=create)
+
+
+def test_a_database_with_other_tables_is_left_alone(empty_url: str) -> None:
+    engine = schema.make_engine(empty_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE recipes (id integer)"))
+    engine.dispose()
+    for call in (lambda: schema.connect(empty_url, create=True),
+                 lambda: schema.upgrade(empty_url)):  # fmt: skip
+        with pytest.raises(SchemaError, match="not digitocr's"):
+            call()
+
+
+def test_a_missing_sqlite_file_is_not_made_by_who_only_asks(tmp_path: Path) -> None:
+    path = tmp_path / "none.db"
+    with pytest.raises(DatabaseError, match="no such database"):
+        schema.connect(f"sqlite:///{path}", create=False)
+    with pytest.raises(DatabaseError, match="no such database"):
+        schema.check(f"sqlite:///{path}")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("quark", "not a database URL"),
+        ("", "not a database URL"),
+        ("mysql://ana:pw-s3cret@host/x", "'mysql' is not supported"),
+        ("postgresql://ana:pw-s3cret@host:port/x", "not a database URL"),
+        ("postgresql://ana:pw@s3cret@127.0.0.1:1/x", "%40"),
+        ("postgresql://ana:pw-s3cret@127.0.0.1:1/x", "is the server running"),
+        ("postgresql://ana:pw-s3cret@nowhere.invalid/x", "name of the server"),
+        ("postgresql://127.0.0.1:1/x?user=ana&password=pw-s3cret", "is the server running"),
+        ("sqlite:////nowhere/at/all/x.db", "no such database|unable to open"),
+        ("sqlite:////tmp", "unable to open"),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_one_clear_line_without_the_password(
+    url: str, message: str, create: bool
+) -> None:
+    with pytest.raises(DatabaseError, match=message) as caught:
+        schema.connect(url, create=create)
+    assert "s3cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "scan.png"
+    path.write_bytes(b"\x89PNG not a database" * 100)
+    before = path.read_bytes()
+    for create in (True, False):
+        with pytest.raises(DatabaseError, match=r"scan\.png.*not a database"):
+            schema.connect(f"sqlite:///{path}", create=create)
+    assert path.read_bytes() == before
+
+
+def test_a_locked_file_says_so(tmp_path: Path, migrated_file: Path) -> None:
+    path = tmp_path / "locked.db"
+    shutil.copy(migrated_file, path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(DatabaseError, match="is locked; another program"):
+            schema.connect(f"sqlite:///{path}", create=True, busy_s=0.05)
+    finally:
+        other.close()
+
+
+def test_a_writer_who_waits_too_long_says_so(tmp_path: Path, migrated_file: Path) -> None:
+    path = tmp_path / "busy.db"
+    shutil.copy(migrated_file, path)
+    engine = schema.connect(f"sqlite:///{path}", create=False, busy_s=0.05)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        with schema.reading(engine) as session:
+            assert session.scalar(text("SELECT count(*) FROM batches")) == 0
+        with (
+            pytest.raises(DatabaseError, match="is locked"),
+            schema.writing(engine) as session,
+        ):
+            session.execute(text("DELETE FROM batches"))
+    finally:
+        other.close()
+        engine.dispose()
+
+
+def test_a_driver_that_is_not_installed_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DatabaseError, match=r"digitocr\[postgresql\]"):
+        schema.connect("postgresql://127.0.0.1:1/x", create=False)
+
+
+def test_sqlite_is_set_up_for_several_writers(tmp_path: Path) -> None:
+    engine = schema.connect(f"sqlite:///{tmp_path / 'new.db'}", create=True)
+    with engine.connect() as connection:
+        settings = {
+            name: connection.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "foreign_keys", "busy_timeout", "synchronous")
+        }
+    engine.dispose()
+    assert settings == {
+        "journal_mode": "wal",
+        "foreign_keys": 1,
+        "busy_timeout": 30_000,
+        "synchronous": 1,
+    }
+
+
+def test_a_database_in_memory_will_do() -> None:
+    engine = schema.connect("sqlite://", create=True)
+    with schema.reading(engine) as session:
+        assert session.scalar(text("SELECT count(*) FROM batches")) == 0
+    engine.dispose()
+
+
+def test_four_who_make_one_database_at_once_make_it_once(empty_url: str) -> None:
+    gate = threading.Barrier(4)
+
+    def make(_: int) -> None:
+        gate.wait()
+        schema.connect(empty_url, create=True).dispose()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(make, range(4)))
+    assert schema.check(empty_url) == schema.head()
+
+
+@pytest.mark.slow
+def test_alembic_works_from_the_command_line(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path / 'cli.db'}"
+    program = "from alembic.config import main; main()"
+
+    def alembic(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words],
+            check=False, capture_output=True, text=True, cwd=ROOT,
+            env=os.environ | {"DIGITOCR_DATABASE": "sqlite:////nowhere/x.db"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    alembic("-x", f"url={database}", "upgrade", "head")
+    assert "No new upgrade operations" in alembic("-x", f"url={database}", "check")
+    schema.connect(database, create=False).dispose()
