@@ -5,7 +5,7 @@ The network is asked once a page: the glyphs of all its fields go in one call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,14 +14,13 @@ import numpy as np
 from digitocr.errors import RegistrationError, TemplateError
 from digitocr.imaging import isolation, registration
 from digitocr.imaging.binarization import darkness
-from digitocr.imaging.isolation import FieldImage
+from digitocr.imaging.crops import find_crop_writing
+from digitocr.imaging.isolation import PER_MM, FieldImage
 from digitocr.imaging.segmentation import segment_cells, segment_open
 from digitocr.imaging.writing import (
-    PER_MM,
     SPECK_MM,
     Writing,
     cells_of,
-    find_crop_writing,
     find_writing,
 )
 from digitocr.recognition import checks
@@ -36,6 +35,7 @@ from digitocr.types import (
     FieldKind,
     FieldReading,
     FieldType,
+    GlyphImage,
     GlyphReading,
     Gray,
     Hypothesis,
@@ -47,6 +47,7 @@ from digitocr.types import (
     PageTemplate,
     Reading,
     Reason,
+    RegisteredPage,
     VoidMark,
 )
 
@@ -135,7 +136,7 @@ def is_blank(image: Gray) -> bool:
 
 
 def _read_fields(
-    page: registration.RegisteredPage, form: FormTemplate, reader: Reader
+    page: RegisteredPage, form: FormTemplate, reader: Reader
 ) -> tuple[FieldReading, ...]:
     sheet = isolation.spread(page)
     prepared = [_prepare_field(sheet, field) for field in form.fields_of(page.template.number)]
@@ -173,7 +174,7 @@ def _read_fields(
     )
 
 
-def _classify(images: Sequence[np.ndarray], model: Model) -> Rows:
+def _classify(images: Sequence[GlyphImage], model: Model) -> Rows:
     if not images:
         return np.zeros((0, len(model.card.classes)), np.float32)
     return model.classify(np.stack(images))
@@ -212,7 +213,7 @@ def _reading(
     decoded: tuple[Decoded, ...],
     *,
     extra: tuple[str, ...],
-    page: registration.RegisteredPage,
+    page: RegisteredPage,
     form: FormTemplate,
     reader: Reader,
 ) -> FieldReading:
@@ -252,18 +253,28 @@ def _reading(
 
 
 def _glyph_readings(
-    gray: Gray, lattice: Lattice, rows: Rows, best: Decoded | None, place: object
+    picture: Gray,
+    lattice: Lattice,
+    rows: Rows,
+    best: Decoded | None,
+    place: Callable[[Box], Box],
+    outer: Callable[[Box], Box] | None = None,
 ) -> tuple[GlyphReading, ...]:
-    """Cut the digits of the best path out, with what each may be."""
+    """Cut the digits of the best path out of `picture`, with what each may be.
+
+    `place` takes a box of the lattice to the frame it is stored in; `outer` to the pixels of
+    the picture (None: they are the lattice's own).
+    """
     found = []
     for step in best.path if best else ():
         if step.text:
             box = lattice.glyphs[step.glyph].box
+            cut = outer(box) if outer else box
             found.append(
                 GlyphReading(
-                    box=place(box) if callable(place) else box,
+                    box=place(box),
                     hypotheses=digit_hypotheses(rows[step.glyph]),
-                    image=gray[max(0, box.top) : box.bottom, max(0, box.left) : box.right],
+                    image=picture[max(0, cut.top) : cut.bottom, max(0, cut.left) : cut.right],
                 )
             )
     return tuple(found)
@@ -287,14 +298,14 @@ def read_number(
     min_digits, max_digits
         Fewer or more digits than these are a reason to look.
     """
-    ink, speck = find_crop_writing(image)
-    lattice = segment_open(ink, speck=speck)
+    crop = find_crop_writing(image)
+    lattice = segment_open(crop.field, speck=crop.speck)
     rows = _classify([glyph.image for glyph in lattice.glyphs], model)
     decoded: tuple[Decoded, ...] = (Decoded("", 1.0, ()),)
     if lattice.glyphs:
         decoded = decode(lattice, rows, min_length=min_digits, max_length=max_digits)
     best = decoded[0] if decoded else None
-    glyphs = _glyph_readings(image, lattice, rows, best, None)
+    glyphs = _glyph_readings(image, lattice, rows, best, crop.in_crop, crop.in_crop)
     h, w = image.shape
     field = Field(
         name="number",
@@ -311,7 +322,7 @@ def read_number(
         confidence=best.probability if best else 0.0,
         least_digit=least_digit(best, [g.confidence for g in glyphs]),
         all_void=False,
-        faint_ink=False,
+        faint_ink=crop.doubtful,
         clipped=False,
         misplaced=False,
         acceptance=acceptance,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.filters import apply_hysteresis_threshold
+from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 
 from digitocr.types import Gray, Ink
 
@@ -36,12 +36,15 @@ def paper(gray: Gray, *, reach: int) -> Gray:
     # Noise would be taken for paper by the maximum; a median keeps single bright pixels out.
     small = cv2.medianBlur(small, 3) if min(small.shape) >= 3 else small
     closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
-    closed = cv2.blur(closed, (side, side))
+    # Smoothed, but never darker: beside a black margin paper stays as bright as it is.
+    closed = np.maximum(closed, cv2.blur(closed, (side, side)))
     result: Gray = cv2.resize(closed, (w, h), interpolation=cv2.INTER_LINEAR)
     return result
 
 
-def darkness(gray: Gray, *, reach: int, least_paper: int = 60) -> Darkness:
+def darkness(
+    gray: Gray, *, reach: int, least_paper: int = 60, margins: bool = True
+) -> Darkness:
     """Say how much darker than its paper every pixel is.
 
     Parameters
@@ -51,15 +54,31 @@ def darkness(gray: Gray, *, reach: int, least_paper: int = 60) -> Darkness:
     reach : pixels
         Wider than any stroke; see `paper`.
     least_paper
-        Paper darker than this is no paper (a black margin): differences there count little.
+        Paper darker than this is no paper but a black margin, and nothing there is ink.
+    margins
+        Whether to look for such margins.
 
     Returns
     -------
     (H, W) float32, 0.0 as bright as the paper or brighter, 1.0 black.
     """
     ground = np.maximum(paper(gray, reach=reach), least_paper).astype(np.float32)
-    result: Darkness = np.clip(1.0 - gray / ground, 0.0, 1.0).astype(np.float32)
+    dark: Darkness = np.clip(1.0 - gray / ground, 0.0, 1.0).astype(np.float32)
+    if not margins:
+        return dark
+    result: Darkness = np.where(_solid(gray, reach, least_paper), 0.0, dark).astype(np.float32)
     return result
+
+
+def _solid(gray: Gray, reach: int, least_paper: int) -> Ink:
+    """Mark dark areas that a square of half the reach fits into: margins and bars."""
+    black = (gray < least_paper).astype(np.uint8)
+    side = max(3, reach // 2)
+    if black.mean() < 0.01:
+        return np.zeros(gray.shape, bool)
+    solid = cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    grown: Ink = cv2.dilate(solid, np.ones((5, 5), np.uint8)) > 0
+    return grown
 
 
 def stroke_darkness(dark: Darkness, *, share: float = 0.01) -> float:
@@ -67,6 +86,24 @@ def stroke_darkness(dark: Darkness, *, share: float = 0.01) -> float:
     if dark.size == 0:
         return 0.0
     return float(np.quantile(dark, 1.0 - share))
+
+
+def ridge_darkness(dark: Darkness, *, least: float = 0.08) -> float:
+    """Say how dark the strokes are, however little of the picture they take.
+
+    The darkest pixel of every small neighborhood is on a stroke or on noise; Otsu's threshold
+    parts the two, and the darker ones' mean is the strokes'.
+
+    References
+    ----------
+    Otsu, IEEE Trans. Systems, Man and Cybernetics 9 (1979) 62–66.
+    """
+    smooth = cv2.blur(dark, (3, 3))
+    highest = cv2.dilate(smooth, np.ones((5, 5), np.uint8))
+    ridges = smooth[(smooth >= highest) & (smooth > least)]
+    if ridges.size < 2 or float(np.ptp(ridges)) < 1e-3:
+        return float(ridges.mean()) if ridges.size else 0.0
+    return float(ridges[ridges > threshold_otsu(ridges)].mean())
 
 
 def binarize(dark: Darkness, *, level: float, low: float = 0.35, high: float = 0.6) -> Ink:

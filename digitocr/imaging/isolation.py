@@ -132,7 +132,9 @@ def _local_shift(sheet: Sheet, box: Box) -> tuple[np.ndarray, float]:
         return nothing
     scale = min(1.0, ALIGN_DPI / template.dpi)
     residual_mm = sheet.page.residual / template.dpi * MM_PER_INCH
-    search_mm = np.clip(ALIGN_SEARCH_MM[0] + SEARCH_PER_RESIDUAL * residual_mm, *ALIGN_SEARCH_MM)
+    search_mm = np.clip(
+        ALIGN_SEARCH_MM[0] + SEARCH_PER_RESIDUAL * residual_mm, *ALIGN_SEARCH_MM
+    )
     search = max(2, round(float(search_mm) / MM_PER_INCH * template.dpi * scale))
     reach = round(template.dpi * scale * 0.2)
     for margin_mm in ALIGN_MARGINS_MM:
@@ -143,7 +145,7 @@ def _local_shift(sheet: Sheet, box: Box) -> tuple[np.ndarray, float]:
         size = (round((right - left) * scale), round((bottom - top) * scale))
         frame = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
         block = cv2.warpAffine(template.reference, frame, size, flags=cv2.INTER_AREA)
-        dark = cv2.GaussianBlur(darkness(block, reach=reach), (0, 0), 1.0)
+        dark = cv2.GaussianBlur(darkness(block, reach=reach, margins=False), (0, 0), 1.0)
         if dark.std() < LEAST_STRUCTURE:
             continue
         around = _cut(
@@ -153,7 +155,7 @@ def _local_shift(sheet: Sheet, box: Box) -> tuple[np.ndarray, float]:
             scale,
             (size[0] + 2 * search, size[1] + 2 * search),
         )
-        seen = cv2.GaussianBlur(darkness(around, reach=reach), (0, 0), 1.0)
+        seen = cv2.GaussianBlur(darkness(around, reach=reach, margins=False), (0, 0), 1.0)
         offset, score = best_offset(dark, seen)
         if score >= TRUSTED_SCORE:
             return (offset - search) / scale, score

@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitocr.types import GlyphImage, Gray
+from digitocr.types import GLYPH_SIZE, NORMALIZATION, GlyphImage, Gray
 
-VERSION = "mnist-20-in-28-v1"
-SIZE = 28
+VERSION = NORMALIZATION
+SIZE = GLYPH_SIZE
 
 Intensity = NDArray[np.uint8]  # (H, W); 0 is paper, 255 is full ink
 

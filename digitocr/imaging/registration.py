@@ -133,12 +133,12 @@ def register(
     if not good:
         found = _features(view, view.scale)
         for reference in references:
-            start = _from_features(found, reference)
-            if start is not None:
-                fits += _judge(view, reference, start)
+            by_features = _from_features(found, reference)
+            if by_features is not None:
+                fits += _judge(view, reference, by_features)
         good = [fit for fit in fits if _fits(fit, max_residual_mm)]
     if not good:
-        raise RegistrationError(_cause(page, fits, max_residual_mm))
+        raise RegistrationError(_cause(fits, max_residual_mm))
     best = max(good, key=lambda fit: fit.support)
     return RegisteredPage(
         document=page.document,
@@ -154,14 +154,13 @@ def _fits(fit: Fit, max_residual_mm: float) -> bool:
     return fit.support >= LEAST_SUPPORT and fit.residual_mm <= max_residual_mm
 
 
-def _cause(page: Page, fits: Sequence[Fit], max_residual_mm: float) -> str:
-    where = f"{page.document.sha256[:8]} page {page.number}"
+def _cause(fits: Sequence[Fit], max_residual_mm: float) -> str:
     near = max(fits, key=lambda fit: fit.support, default=None)
     if near is None or near.support < LEAST_SUPPORT:
         share = f"; at best {near.support:.0%} of a form was found" if near else ""
-        return f"{where}: is no page of a known form{share}; see --forms, or rescan the sheet"
+        return f"is no page of a known form{share}; see --forms, or rescan the sheet"
     return (
-        f"{where}: the printed form lies {near.residual_mm:.1f} mm off where it should be "
+        f"the printed form lies {near.residual_mm:.1f} mm off where it should be "
         f"(at most {max_residual_mm:.1f}); rescan the sheet flat"
     )
 
@@ -181,7 +180,7 @@ def _view(image: Gray) -> _View:
 
 
 def _match_darkness(gray: Gray, dpi: float) -> Darkness:
-    dark = darkness(gray, reach=round(dpi * 0.2))
+    dark = darkness(gray, reach=round(dpi * 0.2), margins=False)
     # Hairlines of one pixel jump between scans; a little blur makes them comparable.
     blurred: Darkness = cv2.GaussianBlur(dark, (0, 0), 1.0)
     return blurred
@@ -222,7 +221,7 @@ def _squares(view: _View) -> NDArray[np.float64]:
     ink = cv2.adaptiveThreshold(
         blurred, 1, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, 101, 40
     )
-    count, _, stats, centers = cv2.connectedComponentsWithStatsWithAlgorithm(
+    _, _, stats, centers = cv2.connectedComponentsWithStatsWithAlgorithm(
         ink, 8, cv2.CV_32S, cv2.CCL_BBDT
     )
     w, h, area = (stats[:, i].astype(np.float64) for i in (2, 3, 4))
@@ -334,7 +333,7 @@ def _solve(found: Points, targets: Points) -> Homography | None:
 
 def _features(view: _View, scale: float) -> Features | None:
     """Find SIFT features; points are divided by `scale`."""
-    detector = cv2.SIFT_create(nfeatures=2500, contrastThreshold=0.03)
+    detector = cv2.SIFT.create(nfeatures=2500, contrastThreshold=0.03)
     keypoints, descriptors = detector.detectAndCompute(view.image, None)
     if descriptors is None or len(keypoints) < LEAST_INLIERS:
         return None
@@ -386,7 +385,7 @@ def _judge(view: _View, reference: Reference, start: Homography) -> list[Fit]:
     to_match = np.diag([reference.scale, reference.scale, 1.0])
     to_page = np.diag([1 / view.scale, 1 / view.scale, 1.0])
     matrix = start
-    centers = reference.blocks + reference.side / 2.0
+    centers: Points = (reference.blocks + reference.side / 2.0).astype(np.float64)
     for search_mm in SEARCHES_MM:
         shift, score = _shifts(view, reference, to_match @ matrix @ to_page, search_mm * per_mm)
         found = score >= GOOD_SCORE
@@ -433,7 +432,7 @@ def _shifts(
 
 
 def best_offset(block: Darkness, around: Darkness) -> tuple[NDArray[np.float64], float]:
-    """Find `block` in `around`: x, y of its left top corner (to part of a pixel), and how alike.
+    """Find `block` in `around`: x, y of its corner, to part of a pixel, and how alike.
 
     Likeness is normalized cross-correlation; the peak is placed by a parabola an axis.
     """
@@ -473,7 +472,7 @@ def _fit_shifts(found: Points, wanted: Points, per_mm: float) -> Homography | No
 
 
 def _judge_by_anchors(view: _View, reference: Reference, start: Homography) -> Fit | None:
-    """Judge a form without a reference: do its anchors keep their shape?
+    """Judge a form without a reference by whether its anchors keep their shape.
 
     Four points fit any homography exactly, so the residual is that of the best similarity:
     a flat scan keeps it small, and anything else is no flat scan of this form.
@@ -482,9 +481,10 @@ def _judge_by_anchors(view: _View, reference: Reference, start: Homography) -> F
     targets = np.array([anchor.center for anchor in anchors], np.float64)
     if len(targets) < 3:
         return None
-    back = apply(np.linalg.inv(start), targets)
+    back: Points = apply(np.linalg.inv(start).astype(np.float64), targets)
     similar, _ = cv2.estimateAffinePartial2D(back, targets, method=cv2.LMEDS)
     if similar is None:
         return None
-    off = apply(np.vstack([similar, [0.0, 0.0, 1.0]]), back) - targets
+    matrix: Homography = np.vstack([similar, [0.0, 0.0, 1.0]]).astype(np.float64)
+    off = apply(matrix, back) - targets
     return Fit(reference, start, float(np.sqrt((off**2).sum(1).mean())), 1.0)

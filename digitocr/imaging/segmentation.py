@@ -56,7 +56,7 @@ def strengthen(ink: Ink, dark: Darkness, level: float) -> FieldInk:
 
 
 def components(ink: Ink, *, least_area: int = 1, least_side: int = 1) -> list[Component]:
-    """Find connected pieces of ink, from left to right; smaller ones are specks and left out."""
+    """Find connected pieces of ink, from left to right; specks are left out."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), None, 8)
     found = []
     for label in range(1, count):
@@ -333,7 +333,8 @@ def segment_open(
                 break
             if end - start > 1 and _apart(run, height):
                 continue
-            mark = _open_mark(run, height, baseline) if end - start == 1 else None
+            whole = pieces[start].left_cut == 1.0 and pieces[end - 1].right_cut == 1.0
+            mark = _open_mark(run, height, baseline) if whole else None
             plain = glyph(field, start, end, run, mark=mark)
             glyphs.append(_weighted(plain, _run_weight(pieces[start:end])))
     cuts = (*(p.part.box.left for p in pieces), max(p.part.box.right for p in pieces))
@@ -398,16 +399,15 @@ def _apart(run: Sequence[Component], height: int) -> bool:
 
 def _open_mark(run: Sequence[Component], height: int, baseline: float) -> Mark | None:
     box = bounds(run)
-    flat = box.height < 0.35 * height
-    if flat and box.width < 0.4 * height and box.top > baseline - 0.45 * height:
+    low = box.top > baseline - 0.45 * height
+    if box.height < 0.35 * height and box.width < 0.4 * height and low:
         return Mark.SEPARATOR
-    if (
-        box.height < 0.55 * height
-        and box.width < 0.3 * height
-        and box.top > baseline - 0.35 * height
-    ):
+    comma = box.height < 0.6 * height and box.width < 0.35 * height
+    if comma and box.top > baseline - 0.35 * height:
         return Mark.SEPARATOR
-    return mark_of(run, height)
+    if box.height < 0.38 * height and box.width > 1.1 * box.height:
+        return Mark.DASH
+    return Mark.X if is_cross(_drawn(run)) else None
 
 
 def _cut_wide(component: Component, height: int) -> list[Component]:

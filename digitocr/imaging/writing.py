@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from digitocr.imaging.binarization import Darkness, binarize, darkness, stroke_d
 from digitocr.imaging.form_removal import close_strokes, line_mask, subtract_form
 from digitocr.imaging.isolation import PER_MM, FieldImage
 from digitocr.imaging.segmentation import FieldInk, components, share_inside, strengthen
-from digitocr.types import Box, Field, FieldKind, Gray, Ink
+from digitocr.types import Box, Field, FieldKind, Ink
 
 REACH_MM = 5.0  # wider than any stroke
 SPECK_MM = 0.55
@@ -42,7 +43,7 @@ def cells_of(image: FieldImage, field: Field) -> list[Box]:
     edges = np.linspace(image.box.left, image.box.right, count + 1).round().astype(int)
     return [
         Box(int(left), image.box.top, int(right), image.box.bottom)
-        for left, right in zip(edges[:-1], edges[1:], strict=True)
+        for left, right in pairwise(edges)
     ]
 
 
@@ -143,72 +144,3 @@ def _is_clipped(ink: Ink, box: Box) -> bool:
         if out and share_inside(piece, box) > 0.5:
             return True
     return False
-
-
-# ---------------------------------------------------------------- bare crops
-
-
-def find_crop_writing(gray: Gray) -> tuple[FieldInk, int]:
-    """Take paper, margins and rules out of a crop of a number, of any size.
-
-    Returns
-    -------
-    FieldInk
-        The writing of the line of digits.
-    int
-        Pixels below which a piece is a speck.
-    """
-    h, w = gray.shape
-    reach = int(np.clip(min(h, w) // 3, 12, 80))
-    dark = darkness(gray, reach=reach)
-    level = stroke_darkness(cv2.blur(dark, (3, 3)) if min(h, w) > 8 else dark, share=0.02)
-    if level < LEAST_LEVEL:
-        return strengthen(np.zeros(dark.shape, bool), dark, 1.0), 2
-    ink = binarize(dark, level=level)
-    thickness = max(2, h // 14)
-    lines = line_mask(
-        ink, across=max(12, round(0.4 * w)), down=max(12, round(0.92 * h)), thickness=thickness
-    )
-    wide = cv2.dilate(lines.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    kept = close_strokes(ink & ~wide, ink, reach=thickness + 2)
-    speck = max(2, h // 25)
-    return strengthen(_main_line(kept, speck), dark, level), speck
-
-
-def _main_line(ink: Ink, speck: int) -> Ink:
-    """Keep the line of writing with the most ink, and nothing that only reaches in."""
-    h, w = ink.shape
-    pieces = [
-        piece
-        for piece in components(ink, least_area=max(3, speck * speck // 2), least_side=speck)
-        if not _reaches_in(piece.box, h, w)
-    ]
-    if not pieces:
-        return np.zeros(ink.shape, bool)
-    tallest = max(pieces, key=lambda p: p.area * min(1.0, p.box.height / (0.3 * h)))
-    top, bottom = tallest.box.top, tallest.box.bottom
-    for piece in sorted(pieces, key=lambda p: -p.area):
-        overlap = min(bottom, piece.box.bottom) - max(top, piece.box.top)
-        if (
-            overlap > 0.5 * min(piece.box.height, bottom - top)
-            and piece.area > 0.25 * tallest.area
-        ):
-            top, bottom = min(top, piece.box.top), max(bottom, piece.box.bottom)
-    result = np.zeros(ink.shape, bool)
-    for piece in pieces:
-        middle = (piece.box.top + piece.box.bottom) / 2
-        if top - 0.1 * (bottom - top) <= middle <= bottom + 0.15 * (bottom - top):
-            box = piece.box
-            result[box.top : box.bottom, box.left : box.right] |= piece.ink
-    return result
-
-
-def _reaches_in(box: Box, h: int, w: int) -> bool:
-    """Say whether a piece is a margin, or cut off at the edge of the crop and small."""
-    at_side = box.left <= 0 or box.right >= w
-    at_end = box.top <= 0 or box.bottom >= h
-    if at_side and box.height > 0.9 * h:
-        return True
-    if at_end and box.width > 0.9 * w:
-        return True
-    return (at_side and box.width < 0.12 * h) or (at_end and box.height < 0.22 * h)

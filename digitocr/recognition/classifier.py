@@ -22,7 +22,8 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from digitocr.errors import ModelError
-from digitocr.imaging.normalization import SIZE, VERSION
+from digitocr.types import GLYPH_SIZE as SIZE
+from digitocr.types import NORMALIZATION as VERSION
 from digitocr.types import Classify, ModelCard
 
 CARD, NETWORK = "card.json", "model.tflite"

@@ -1,0 +1,196 @@
+"""A bare crop of a number → its writing: no form says where it is, how large, or on what.
+
+Crops come with rules, boxes, black margins, patterned paper, a neighbor's strokes and whole
+other lines. What is left out is remembered: a reading of a crop from which more than dust was
+left out is for a person to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from digitocr.imaging.binarization import Darkness, binarize, darkness, ridge_darkness
+from digitocr.imaging.form_removal import close_strokes, line_mask
+from digitocr.imaging.segmentation import Component, FieldInk, components, strengthen
+from digitocr.types import Box, Gray, Ink
+
+LEAST_HEIGHT = 90  # crops are enlarged to this, so that a stroke is more than two pixels wide
+MOST_HEIGHT = 360  # and shrunken to this
+GRAIN_PIXELS = 0.75  # of the crop as scanned
+LEAST_LEVEL = 0.15  # writing is darker than this against its paper
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CropWriting:
+    """The writing of a crop, enlarged or shrunken by `scale`.
+
+    `speck`: pieces no longer than this many pixels are dust. `doubtful`: more than dust and
+    lines was left out, or nothing was found where something is.
+    """
+
+    field: FieldInk
+    scale: float
+    speck: int
+    doubtful: bool
+
+    def in_crop(self, box: Box) -> Box:
+        """Take a box back to whole pixels of the crop, never empty."""
+        left, top = int(box.left / self.scale), int(box.top / self.scale)
+        right = max(left + 1, round(box.right / self.scale))
+        return Box(left, top, right, max(top + 1, round(box.bottom / self.scale)))
+
+
+def find_crop_writing(gray: Gray) -> CropWriting:
+    """Find the line of digits in a crop.
+
+    Parameters
+    ----------
+    gray : (H, W) uint8
+        Dark ink on lighter paper, of any size. Not changed.
+    """
+    scale = _scale(gray)
+    sized = _resized(gray, scale)
+    h, w = sized.shape
+    speck = max(2, h // 28)
+    # Scanned pencil is a string of specks: a little blur joins them.
+    sized = cv2.GaussianBlur(sized, (0, 0), max(0.6, scale * GRAIN_PIXELS))
+    dark = darkness(sized, reach=int(np.clip(min(h, w) // 2, 24, 80)))
+    level = ridge_darkness(dark)
+    if level < LEAST_LEVEL:
+        nothing = np.zeros(dark.shape, bool)
+        return CropWriting(strengthen(nothing, dark, 1.0), scale, speck, _has_traces(dark))
+    ink = binarize(dark, level=level)
+    clean, doubtful_lines = _without_lines(ink)
+    pieces = components(clean, least_area=max(4, speck * speck // 2), least_side=speck)
+    kept, left_out = _main_line(pieces, h, w)
+    written = np.zeros(ink.shape, bool)
+    for piece in kept:
+        box = piece.box
+        written[box.top : box.bottom, box.left : box.right] |= piece.ink
+    bordered = len(kept) < len(pieces) or not np.array_equal(clean, ink)
+    doubtful = (
+        doubtful_lines
+        or left_out
+        or (bordered and any(_may_be_line(piece, h) for piece in kept))
+        or (_has_faint(dark, written, level) if kept else _has_traces(dark))
+    )
+    return CropWriting(strengthen(written, dark, level), scale, speck, doubtful)
+
+
+def _has_faint(dark: Darkness, written: Ink, level: float) -> bool:
+    """Say whether strokes beside the digits were too faint to be taken for ink."""
+    rows = np.flatnonzero(written.any(1))
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    height = bottom - top
+    smooth = cv2.blur(dark, (3, 3))
+    weak = binarize(smooth, level=level, low=0.25, high=0.4)[top:bottom]
+    near = cv2.dilate(written[top:bottom].astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    found = components(weak & ~near, least_area=height, least_side=round(0.4 * height))
+    return bool(found)
+
+
+def _scale(gray: Gray) -> float:
+    h = gray.shape[0]
+    if h < LEAST_HEIGHT:
+        return float(min(6.0, LEAST_HEIGHT / h))
+    return float(min(1.0, MOST_HEIGHT / h))
+
+
+def _resized(gray: Gray, scale: float) -> Gray:
+    if scale == 1.0:
+        return gray
+    h, w = gray.shape
+    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+    method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC
+    resized: Gray = cv2.resize(gray, size, interpolation=method)
+    return resized
+
+
+def _has_traces(dark: Darkness) -> bool:
+    """Say whether a crop in which nothing was read has strokes all the same."""
+    h, w = dark.shape
+    smooth = cv2.blur(dark, (5, 5))
+    marked = smooth > 0.09
+    side = max(6, min(h, w) // 8)
+    return bool(components(marked, least_area=side, least_side=side))
+
+
+def _without_lines(ink: Ink) -> tuple[Ink, bool]:
+    """Take out rules and sides of boxes; say whether a side may have been a digit 1."""
+    h, w = ink.shape
+    thickness = max(3, h // 16)
+    across = line_mask(ink, across=max(16, round(0.45 * w)), down=0, thickness=thickness)
+    down = line_mask(ink, across=0, down=max(16, round(0.84 * h)), thickness=thickness)
+    lines = cv2.dilate((across | down).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    if not lines.any():
+        return ink, False
+    kept = close_strokes(ink & ~lines, ink, reach=thickness + 2)
+    columns = np.flatnonzero(down.any(0))
+    inner = columns[(columns > 0.06 * w) & (columns < 0.94 * w)]
+    boxed = across[: h // 4].any() and across[-(h // 4) :].any()
+    return kept, bool(len(inner)) and not boxed
+
+
+def _may_be_line(piece: Component, h: int) -> bool:
+    """Say whether a straight upright piece may be the rest of a printed box and no 1."""
+    box = piece.box
+    thin = box.width <= max(3, h // 16) and box.height > 0.2 * h
+    return thin and piece.area > 0.75 * box.width * box.height
+
+
+def _main_line(pieces: Sequence[Component], h: int, w: int) -> tuple[list[Component], bool]:
+    """Choose the line of digits: pieces kept, and whether more than dust was left out."""
+    inner = [piece for piece in pieces if not _is_edge(piece.box, h, w)]
+    if not inner:
+        return [], any(not _is_margin(piece.box, h, w) for piece in pieces)
+
+    def worth(piece: Component) -> float:
+        middle = (piece.box.top + piece.box.bottom) / 2
+        return (
+            piece.box.height
+            * min(piece.box.width, piece.box.height)
+            * (1.0 - 0.8 * abs(middle / h - 0.5))
+        )
+
+    seed = max(inner, key=worth)
+    top, bottom = seed.box.top, seed.box.bottom
+    for piece in sorted(inner, key=lambda p: -p.area):
+        overlap = min(bottom, piece.box.bottom) - max(top, piece.box.top)
+        tall = piece.box.height > 0.4 * seed.box.height
+        if tall and overlap > 0.5 * min(piece.box.height, bottom - top):
+            top, bottom = min(top, piece.box.top), max(bottom, piece.box.bottom)
+    height = bottom - top
+    kept, lost = [], False
+    for piece in inner:
+        middle = (piece.box.top + piece.box.bottom) / 2
+        if top - 0.05 * height <= middle <= bottom + 0.12 * height:
+            kept.append(piece)
+        elif piece.box.height > 0.35 * height and piece.box.width > 0.1 * height:
+            lost = True
+    for piece in pieces:
+        cut_off = _is_edge(piece.box, h, w) and not _is_margin(piece.box, h, w)
+        overlap = min(bottom, piece.box.bottom) - max(top, piece.box.top)
+        lost |= cut_off and overlap > 0.4 * height
+    return kept, lost
+
+
+def _is_margin(box: Box, h: int, w: int) -> bool:
+    """Say whether a piece runs along a side of the crop."""
+    at_side = box.left <= 1 or box.right >= w - 1
+    at_end = box.top <= 1 or box.bottom >= h - 1
+    upright = at_side and box.height > 0.85 * h and box.width < 0.05 * w
+    return upright or (at_end and box.width > 0.85 * w)
+
+
+def _is_edge(box: Box, h: int, w: int) -> bool:
+    """Say whether a piece is a margin, or a small rest cut off at the side of the crop."""
+    if _is_margin(box, h, w):
+        return True
+    at_side = box.left <= 0 or box.right >= w
+    at_end = box.top <= 0 or box.bottom >= h
+    flat = at_end and box.height < 0.22 * h
+    return (at_side and box.width < 0.07 * h and box.height < 0.6 * h) or flat
