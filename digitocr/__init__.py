@@ -1,4 +1,4 @@
-"""digitocr reads handwritten numbers from scanned forms, and knows which ones it is not sure of.
+"""Reads handwritten numbers from scanned forms, and knows which ones it is not sure of.
 
 In a notebook: `read_number`, `read_page`, `load_model` and `FormTemplate.load`, without Prefect
 or a database. What they need is imported when they are first used.

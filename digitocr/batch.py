@@ -1,4 +1,4 @@
-"""A folder of scans → readings in the database: what is to be read, by whom, and what came of it.
+"""A folder of scans → readings in the database: what to read, by whom, what came of it.
 
 A file is the unit of work: whoever takes it reads its pages and stores each in a transaction of
 its own, so that a killed run loses at most the page it was at, and goes on there. Workers are
@@ -222,7 +222,8 @@ def _read_file(worker: _Worker, plan: Plan, file: ScanFile) -> FileOutcome:
             max_megapixels=plan.settings.max_megapixels,
         )
     except ScanError as error:
-        return _store_unreadable(worker, plan, file, str(error))
+        cause = str(error).removeprefix(f"{scans.shown(file.path)}: ")
+        return _store_unreadable(worker, plan, file, cause)
     with scan:
         wanted = _arrive(worker, plan, file, scan.document)
         if wanted is None:
@@ -273,7 +274,8 @@ def _read_page(
         page = scan.page(number)
         reading = pipeline.read_page(page, worker.reader)
     except DigitocrError as error:
-        reading = PageReading(sha256, number, PageStatus.FAILED, str(error))
+        cause = str(error).removeprefix(f"{scans.shown(scan.path)}: ")
+        reading = PageReading(sha256, number, PageStatus.FAILED, cause)
     except Exception as error:
         log.exception("document %s page %d: unexpected error", sha256[:8], number)
         cause = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"
@@ -300,14 +302,14 @@ def _save(worker: _Worker, plan: Plan, reading: PageReading, page: Page | None) 
         )
 
 
-def _store_unreadable(
-    worker: _Worker, plan: Plan, file: ScanFile, cause: str
-) -> FileOutcome:
+def _store_unreadable(worker: _Worker, plan: Plan, file: ScanFile, cause: str) -> FileOutcome:
     """Store a file that is no scan as a document whose first page failed.
 
     A file whose bytes cannot even be read has no identity: it is named, and not stored.
     """
     failed = (batches.FailedPage(file.source, 1, cause),)
+    if not file.path.is_file():  # a pipe would be waited for
+        return FileOutcome(file.source, 1, False, failed)
     try:
         with file.path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -398,5 +400,3 @@ def finish(plan: Plan, outcomes: Sequence[FileOutcome]) -> RunSummary:
         pages=sum(outcome.pages for outcome in outcomes),
         failed=failed,
     )
-
-

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,8 +25,10 @@ from digitocr.errors import (
     ScanError,
     UsageError,
 )
-from digitocr.settings import Settings
 from digitocr.types import FieldType, Reading
+
+if TYPE_CHECKING:
+    from digitocr.batch import RunSummary
 
 app = typer.Typer(
     help="Reads handwritten numbers from scanned forms into a database, and says which ones a "
@@ -36,9 +38,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-batch_app = typer.Typer(help="What was read: list, show, remove batches.", no_args_is_help=True)
+batch_app = typer.Typer(help="List, show and remove batches.", no_args_is_help=True)
 form_app = typer.Typer(help="Check and fill form templates.", no_args_is_help=True)
-db_app = typer.Typer(help="Make, bring up to date and check the database.", no_args_is_help=True)
+db_app = typer.Typer(
+    help="Make, bring up to date and check the database.", no_args_is_help=True
+)
 app.add_typer(batch_app, name="batch")
 app.add_typer(form_app, name="form")
 app.add_typer(db_app, name="db")
@@ -75,6 +79,7 @@ def program(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log a line a page.")] = False,
 ) -> None:
+    """Take what is said before the verb."""
     from digitocr import console
 
     Shown.quiet = quiet
@@ -124,34 +129,54 @@ def process(
     settings = settings_module.load(
         forms=forms, database=database, model=model, workers=workers
     )
-    if os.environ.get("PREFECT_API_URL"):
-        _process_as_flow(paths, settings, batch, again, retry_failed, keep_pages)
-        return
     started = time.monotonic()
-    plan = job.plan(
-        paths,
-        settings,
-        batch=batch,
-        again=again,
-        retry_failed=retry_failed,
-        keep_pages=keep_pages,
-    )
-    with console.progress("Reading", len(plan.files), quiet=Shown.quiet) as advance:
-        summary = job.run(plan, progress=lambda outcome: advance(outcome.source))
+    if os.environ.get("PREFECT_API_URL"):
+        given = {"forms": forms, "database": database, "model": model, "workers": workers}
+        summary = _process_as_flow(
+            paths,
+            batch,
+            {key: value for key, value in given.items() if value is not None},
+            {"again": again, "retry_failed": retry_failed, "keep_pages": keep_pages},
+        )
+    else:
+        plan = job.plan(
+            paths,
+            settings,
+            batch=batch,
+            again=again,
+            retry_failed=retry_failed,
+            keep_pages=keep_pages,
+        )
+        with console.progress("Reading", len(plan.files), quiet=Shown.quiet) as advance:
+            summary = job.run(plan, progress=lambda outcome: advance(outcome.source))
     console.closing_table(summary, time.monotonic() - started)
     if summary.partial:
         raise typer.Exit(EXIT_PARTIAL)
 
 
 def _process_as_flow(
-    paths: list[Path],
-    settings: Settings,
-    batch: str | None,
-    again: bool,
-    retry_failed: bool,
-    keep_pages: bool,
-) -> None:
-    raise NotImplementedError
+    paths: list[Path], batch: str | None, given: dict[str, Any], flags: dict[str, bool]
+) -> RunSummary:
+    """Run the same job as the Prefect flow of the server that is configured.
+
+    Only what was typed is handed on: Prefect shows parameters, and a database with a
+    password belongs into DIGITOCR_DATABASE.
+    """
+    import importlib.util
+
+    from digitocr import resources
+
+    file = resources.folder("flows") / "process_batch.py"
+    spec = importlib.util.spec_from_file_location("digitocr_flow", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    with _needs("flow"):
+        spec.loader.exec_module(module)
+    folders = [str(path.resolve()) if path.is_absolute() else str(path) for path in paths]
+    summary: RunSummary = module.process_batch(folder=folders, batch=batch, **given, **flags)
+    return summary
 
 
 # ---------------------------------------------------------------- bare pictures
@@ -193,7 +218,12 @@ def read(
             row["error"] = str(error)
         else:
             reading = pipeline.read_number(
-                gray, loaded, acceptance, min_digits=min_digits, max_digits=max_digits, type=type_
+                gray,
+                loaded,
+                acceptance,
+                min_digits=min_digits,
+                max_digits=max_digits,
+                type=type_,
             )
             row |= _reading_row(reading)
         rows.append(row)
@@ -261,8 +291,7 @@ def classify(
     from digitocr import batch as job
     from digitocr import console, scans
     from digitocr.imaging.normalization import ink_intensity, normalize_all
-    from digitocr.recognition.acceptance import accepts_digit
-    from digitocr.recognition.acceptance import Acceptance
+    from digitocr.recognition.acceptance import Acceptance, accepts_digit
     from digitocr.recognition.classifier import load_model
 
     settings = settings_module.load(model=model)
@@ -319,9 +348,13 @@ def _load_glyphs(file: Path) -> Any:
         with np.load(file, allow_pickle=False) as found:
             glyphs = found["x"]
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"{file}: {error}; it must be an .npz with x (N, H, W) uint8") from error
+        raise DataError(
+            f"{file}: {error}; it must be an .npz with x (N, H, W) uint8"
+        ) from error
     if glyphs.ndim != 3 or glyphs.dtype != np.uint8:
-        raise DataError(f"{file}: x is {glyphs.shape} {glyphs.dtype}; it must be (N, H, W) uint8")
+        raise DataError(
+            f"{file}: x is {glyphs.shape} {glyphs.dtype}; it must be (N, H, W) uint8"
+        )
     return glyphs
 
 
@@ -344,9 +377,7 @@ def train(
     """Train a digit classifier; writes a model folder with its card, report and plots."""
     with _needs("train"):
         from digitocr.training import train as training
-    folder = training.train(
-        architecture, data or (), epochs, out, seed, settings_module.load()
-    )
+    folder = training.train(architecture, data or (), epochs, out, seed, settings_module.load())
     print(folder)
 
 
@@ -369,13 +400,38 @@ def evaluate(
     from digitocr import batch as job
 
     settings = settings_module.load()
-    found = evaluation.evaluate(
-        model or job.find_model(settings), data or (), settings, report
-    )
+    found = evaluation.evaluate(model or job.find_model(settings), data or (), settings, report)
     if as_json:
         print(json.dumps(found, indent=1))
     else:
-        print(evaluation.summary(found))
+        _print_figures(found)
+
+
+def _print_figures(found: dict[str, Any]) -> None:
+    from digitocr import console
+
+    lines = []
+    for name, one in found["sets"].items():
+        if "digits" in one:
+            low, high = one["accuracy_interval"]
+            lines.append(
+                (
+                    name,
+                    str(one["digits"]),
+                    f"{one['accuracy']:.2%} ({low:.2%} to {high:.2%})",
+                    f"{one['f1']:.4f}",
+                    f"{one['ece']:.2%}",
+                    f"{one['accepted']:.1%}",
+                    f"{one['substitution_rate']:.2%}",
+                )
+            )
+        if "non_digits" in one:
+            refused = f"{one['refused']:.1%} refused"
+            lines.append((name, str(one["non_digits"]), refused, "", "", "", ""))
+    console.rows_table(
+        ("data", "glyphs", "right (95 %)", "macro F1", "ECE", "accepted", "of these wrong"),
+        lines,
+    )
 
 
 @contextmanager
@@ -439,8 +495,6 @@ def query(
     limit: Annotated[int, typer.Option(help="Most rows to print; 0 prints all.", min=0)] = 200,
 ) -> None:
     """Print the numbers, filtered, as a table. `export` writes them to a file."""
-    from itertools import islice
-
     from digitocr import console
     from digitocr.db import export as rows_of
     from digitocr.db import schema
@@ -449,28 +503,28 @@ def query(
     wanted = _filters(batch, form, field, status, source, since, until)
     with schema.reading(engine) as session:
         found = rows_of.rows(session, **wanted)
-    lines = []
-    for row in islice(found.itertuples(index=False), limit or None):
-        reasons = ", ".join(json.loads(row.reasons)) if row.reasons else ""
-        read_as = f"{row.reading}" if isinstance(row.reading, str) else "–"
-        value = row.value if isinstance(row.value, str) else ""
-        confidence = f"{row.confidence:.3f}" if row.confidence == row.confidence else "–"
-        lines.append(
-            (
-                str(row.source),
-                str(row.page),
-                row.field if isinstance(row.field, str) else "",
-                value,
-                str(row.status),
-                read_as,
-                confidence if row.confidence is not None else "–",
-                reasons,
-            )
+    shown: Any = found.head(limit) if limit else found
+    lines = [
+        (
+            row.source,
+            str(row.page),
+            _cell(row.field),
+            _cell(row.value),
+            row.status,
+            _cell(row.reading, none="–"),
+            f"{row.confidence:.3f}" if isinstance(row.confidence, float) else "–",
+            ", ".join(json.loads(row.reasons)),
         )
+        for row in shown.itertuples(index=False)
+    ]
     columns = ("source", "page", "field", "value", "status", "reading", "confidence", "reasons")
     console.rows_table(columns, lines)
     if limit and len(found) > limit:
         console.say(f"{len(found) - limit} more rows: --limit 0 prints all")
+
+
+def _cell(text: Any, *, none: str = "") -> str:
+    return text if isinstance(text, str) else none
 
 
 @app.command()
@@ -482,9 +536,7 @@ def export(
     wide: Annotated[
         bool, typer.Option("--wide", help="A row a page, a column a field.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="File to write. Default: stdout.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.")] = None,
     batch: Batch = None,
     form: Form = None,
     field: OnlyField = None,

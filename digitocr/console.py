@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,6 +29,7 @@ from digitocr.batch import RunSummary
 from digitocr.db.batches import BatchSummary, FailedPage
 
 PLAIN_EVERY_S = 10.0
+PIPED_WIDTH = 140
 MOST_FAILED_SHOWN = 20
 
 Advance = Callable[[str], None]
@@ -50,7 +53,7 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Advance]:
             task = bar.add_task(what, total=total, note="")
 
             def advance(note: str) -> None:
-                bar.update(task, advance=1, note=note[-40:].replace("[", "\\["))
+                bar.update(task, advance=1, note=escape(note[-40:]))
 
             yield advance
     else:
@@ -74,7 +77,8 @@ def _plain_lines(what: str, total: int) -> Advance:
 
 def say(message: str) -> None:
     """Print a message for the operator."""
-    print(message, file=sys.stderr, flush=True)
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
 
 
 def log_to_stderr(*, verbose: bool) -> None:
@@ -88,12 +92,12 @@ def log_to_stderr(*, verbose: bool) -> None:
 
 def closing_table(summary: RunSummary, seconds: float) -> None:
     """Print what came of a run, the failed pages by name."""
-    out = Console(highlight=False)
+    out = _out()
     if summary.batch is None:
         out.print(f"Nothing new: all {summary.files} files were read before.", soft_wrap=True)
         return
     one = summary.batch
-    table = Table(title=f"Batch {one.name}", title_justify="left")
+    table = Table(title=f"Batch {escape(one.name)}", title_justify="left", box=box.SIMPLE_HEAD)
     for column in (
         "documents",
         "pages",
@@ -135,14 +139,14 @@ def show_failed(failed: tuple[FailedPage, ...]) -> None:
 
 def batch_table(found: tuple[BatchSummary, ...]) -> None:
     """Print a line a batch."""
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD)
     for column in ("batch", "status", "begun (UTC)"):
         table.add_column(column)
     for column in ("documents", "pages", "fields", "accepted", "to review", "blank", "failed"):
         table.add_column(column, justify="right")
     for one in found:
         table.add_row(
-            one.name,
+            escape(one.name),
             str(one.status),
             f"{one.created_at:%Y-%m-%d %H:%M}",
             str(one.documents),
@@ -153,17 +157,22 @@ def batch_table(found: tuple[BatchSummary, ...]) -> None:
             str(one.blank_pages),
             str(len(one.failed_pages)),
         )
-    Console(highlight=False).print(table)
+    _out().print(table)
 
 
-def rows_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def rows_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print plain rows under their columns."""
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(cell.replace("[", "\\[") for cell in row))
-    Console(highlight=False).print(table)
+        table.add_row(*(escape(cell) for cell in row))
+    _out().print(table)
+
+
+def _out() -> Console:
+    """Print to stdout: as wide as the terminal, and wide enough where there is none."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
 def _part(count: int, whole: int) -> str:

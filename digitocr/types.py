@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+GLYPH_SIZE = 28
+NORMALIZATION = "mnist-20-in-28-v1"  # of `imaging.normalization`; a card names the one it needs
+
 Gray = NDArray[np.uint8]  # (H, W); 0 is black ink, 255 is white paper, as scanned
 Ink = NDArray[np.bool_]  # (H, W); True where there is ink
 GlyphImage = NDArray[np.float32]  # (28, 28); 0.0 paper, 1.0 ink, as the classifier expects
