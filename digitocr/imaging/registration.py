@@ -23,16 +23,20 @@ from digitocr.imaging.binarization import Darkness, darkness
 from digitocr.types import Anchor, Gray, Homography, Page, PageTemplate, RegisteredPage
 
 Points = NDArray[np.float64]  # (N, 2); x, y
+Markers = dict[tuple[str, int], tuple[float, float]]  # dictionary, number → x, y on the page
 
 MM_PER_INCH = 25.4
 MATCH_DPI = 100.0  # blocks are compared at this resolution
-VIEW_SIDE = 1400  # longer side of the copy of a page that anchors and features are sought in
+VIEW_SIDE = 1400  # longer side of the copy of a page that anchors are sought in
+FEATURE_SIDE = 1000  # and of that for features
+MOST_FEATURES = 1200
 BLOCK_MM = 11.0
 BLOCK_PITCH_MM = 6.0
-MOST_BLOCKS = 60
+MOST_BLOCKS = 40
 GOOD_SCORE = 0.55  # normalized correlation of a block that was found
-SEARCHES_MM = (6.0, 2.5)  # how far blocks are looked for, pass by pass
-LEAST_SUPPORT = 0.6  # share of blocks that must be found near their places
+# How far blocks are looked for, pass by pass, and in a picture how many times smaller.
+SEARCHES_MM = ((6.0, 2), (2.0, 1))
+LEAST_SUPPORT = 0.7  # share of blocks that must be found near their places
 NEAR_MM = 1.0
 SQUARE_REACH = 0.16  # share of the page's longer side that an anchor may be from its place
 LEAST_INLIERS = 14
@@ -100,10 +104,8 @@ def prepare(template: PageTemplate) -> Reference:
         return Reference(template, scale, None, np.empty((0, 2), np.intp), side, None)
     small = _resize(template.reference, scale)
     dark = _match_darkness(small, template.dpi * scale)
-    view = _view(template.reference)
-    return Reference(
-        template, scale, dark, _choose_blocks(dark, side), side, _features(view, view.scale)
-    )
+    blocks = _choose_blocks(dark, side)
+    return Reference(template, scale, dark, blocks, side, _features(_view(template.reference)))
 
 
 def register(
@@ -125,13 +127,13 @@ def register(
     """
     view = _view(page.image)
     fits: list[Fit] = []
-    squares = _squares(view)
+    squares, markers = _squares(view), _find_markers(view, references)
     for reference in references:
-        for start in _from_anchors(view, reference.template, squares):
+        for start in _from_anchors(view, reference.template, squares, markers):
             fits += _judge(view, reference, start)
     good = [fit for fit in fits if _fits(fit, max_residual_mm)]
     if not good:
-        found = _features(view, view.scale)
+        found = _features(view)
         for reference in references:
             by_features = _from_features(found, reference)
             if by_features is not None:
@@ -238,12 +240,15 @@ def _squares(view: _View) -> NDArray[np.float64]:
 
 
 def _from_anchors(
-    view: _View, template: PageTemplate, squares: NDArray[np.float64]
+    view: _View,
+    template: PageTemplate,
+    squares: NDArray[np.float64],
+    markers: Markers,
 ) -> list[Homography]:
     """Estimate homographies, page → template, from the printed anchors."""
     aruco = [anchor for anchor in template.anchors if anchor.kind == "aruco"]
     if len(aruco) >= 3:
-        start = _from_aruco(view, aruco)
+        start = _from_aruco(markers, aruco)
         return [] if start is None else [start]
     square = [anchor for anchor in template.anchors if anchor.kind == "square"]
     if len(square) < 3 or len(squares) < 3:
@@ -300,26 +305,29 @@ def _from_squares(
     return _solve(np.array(found), np.array(targets, np.float64))
 
 
-def _from_aruco(view: _View, anchors: Sequence[Anchor]) -> Homography | None:
-    targets, found = [], []
-    for dictionary in sorted({anchor.dictionary or "4x4_50" for anchor in anchors}):
+def _find_markers(view: _View, references: Sequence[Reference]) -> Markers:
+    """Find the ArUco markers of every dictionary that some form uses."""
+    anchors = [anchor for one in references for anchor in one.template.anchors]
+    found: Markers = {}
+    for dictionary in sorted({a.dictionary for a in anchors if a.dictionary is not None}):
         detector = cv2.aruco.ArucoDetector(
             cv2.aruco.getPredefinedDictionary(ARUCO[dictionary]),
             cv2.aruco.DetectorParameters(),
         )
         corners, ids, _ = detector.detectMarkers(view.image)
-        if ids is None:
-            continue
-        centers = {
-            int(i): c.reshape(4, 2).mean(0) for i, c in zip(ids.ravel(), corners, strict=True)
-        }
-        for anchor in anchors:
-            if anchor.dictionary == dictionary and anchor.id in centers:
-                targets.append(anchor.center)
-                found.append(centers[anchor.id] / view.scale)
-    if len(found) < 3:
+        for number, quad in zip([] if ids is None else ids.ravel(), corners, strict=False):
+            center = quad.reshape(4, 2).mean(0) / view.scale
+            found[dictionary, int(number)] = (float(center[0]), float(center[1]))
+    return found
+
+
+def _from_aruco(markers: Markers, anchors: Sequence[Anchor]) -> Homography | None:
+    """Pair ArUco anchors with the markers of the same number."""
+    known = [a for a in anchors if (a.dictionary, a.id) in markers]
+    if len(known) < 3:
         return None
-    return _solve(np.array(found, np.float64), np.array(targets, np.float64))
+    found = np.array([markers[a.dictionary or "", a.id or 0] for a in known], np.float64)
+    return _solve(found, np.array([a.center for a in known], np.float64))
 
 
 def _solve(found: Points, targets: Points) -> Homography | None:
@@ -331,13 +339,19 @@ def _solve(found: Points, targets: Points) -> Homography | None:
     return None if matrix is None else np.asarray(matrix, np.float64)
 
 
-def _features(view: _View, scale: float) -> Features | None:
-    """Find SIFT features; points are divided by `scale`."""
-    detector = cv2.SIFT.create(nfeatures=2500, contrastThreshold=0.03)
-    keypoints, descriptors = detector.detectAndCompute(view.image, None)
+def _features(view: _View) -> Features | None:
+    """Find SIFT features; their points are in the pixels of the whole picture.
+
+    References
+    ----------
+    Lowe, International Journal of Computer Vision 60 (2004) 91–110.
+    """
+    shrink = min(1.0, FEATURE_SIDE / max(view.image.shape))
+    detector = cv2.SIFT.create(nfeatures=MOST_FEATURES, contrastThreshold=0.03)
+    keypoints, descriptors = detector.detectAndCompute(_resize(view.image, shrink), None)
     if descriptors is None or len(keypoints) < LEAST_INLIERS:
         return None
-    points = np.array([k.pt for k in keypoints], np.float64) / scale
+    points = np.array([k.pt for k in keypoints], np.float64) / (view.scale * shrink)
     return Features(points, np.asarray(descriptors))
 
 
@@ -386,8 +400,10 @@ def _judge(view: _View, reference: Reference, start: Homography) -> list[Fit]:
     to_page = np.diag([1 / view.scale, 1 / view.scale, 1.0])
     matrix = start
     centers: Points = (reference.blocks + reference.side / 2.0).astype(np.float64)
-    for search_mm in SEARCHES_MM:
-        shift, score = _shifts(view, reference, to_match @ matrix @ to_page, search_mm * per_mm)
+    for search_mm, shrink in SEARCHES_MM:
+        shift, score = _shifts(
+            view, reference, to_match @ matrix @ to_page, search_mm * per_mm, shrink=shrink
+        )
         found = score >= GOOD_SCORE
         if found.sum() < max(5, 0.2 * len(found)):
             support = float((found & (np.hypot(*shift.T) < NEAR_MM * per_mm)).mean())
@@ -397,7 +413,7 @@ def _judge(view: _View, reference: Reference, start: Homography) -> list[Fit]:
             break
         matrix = np.linalg.inv(to_match) @ update @ to_match @ matrix
     shift, score = _shifts(
-        view, reference, to_match @ matrix @ to_page, SEARCHES_MM[-1] * per_mm
+        view, reference, to_match @ matrix @ to_page, SEARCHES_MM[-1][0] * per_mm
     )
     distance = np.hypot(*shift.T)
     near = (score >= GOOD_SCORE) & (distance < NEAR_MM * per_mm)
@@ -407,28 +423,42 @@ def _judge(view: _View, reference: Reference, start: Homography) -> list[Fit]:
 
 
 def _shifts(
-    view: _View, reference: Reference, matrix: Homography, search: float
+    view: _View, reference: Reference, matrix: Homography, search: float, *, shrink: int = 1
 ) -> tuple[Points, NDArray[np.float64]]:
-    """Look for every block around its place: how far off it is, and how alike (–1 to 1)."""
+    """Look for every block around its place: how far off it is, and how alike (–1 to 1).
+
+    `shrink` looks in a picture that many times smaller: quick, for long searches.
+    """
     assert reference.dark is not None
-    h, w = reference.dark.shape
-    margin = round(search) + 2
-    moved = np.array([[1, 0, margin], [0, 1, margin], [0, 0, 1]], np.float64) @ matrix
-    size = (w + 2 * margin, h + 2 * margin)
+    printed = _shrunken(reference.dark, shrink)
+    margin, side = round(search / shrink) + 2, reference.side // shrink
+    h, w = printed.shape
+    smaller = np.diag([1 / shrink, 1 / shrink, 1.0])
+    moved = np.array([[1, 0, margin], [0, 1, margin], [0, 0, 1]], np.float64) @ smaller @ matrix
     laid = cv2.warpPerspective(
-        view.image, moved, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        view.image,
+        moved,
+        (w + 2 * margin, h + 2 * margin),
+        flags=cv2.INTER_AREA if shrink > 1 else cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
     )
-    dark = _match_darkness(laid, reference.template.dpi * reference.scale)
+    dark = _match_darkness(laid, reference.template.dpi * reference.scale / shrink)
     shifts = np.zeros((len(reference.blocks), 2))
     scores = np.zeros(len(reference.blocks))
-    for i, (left, top) in enumerate(reference.blocks):
-        block = reference.dark[top : top + reference.side, left : left + reference.side]
-        around = dark[
-            top : top + reference.side + 2 * margin, left : left + reference.side + 2 * margin
-        ]
+    for i, (left, top) in enumerate(reference.blocks // shrink):
+        block = printed[top : top + side, left : left + side]
+        around = dark[top : top + side + 2 * margin, left : left + side + 2 * margin]
         offset, scores[i] = best_offset(block, around)
-        shifts[i] = offset - margin
+        shifts[i] = (offset - margin) * shrink
     return shifts, scores
+
+
+def _shrunken(dark: Darkness, shrink: int) -> Darkness:
+    if shrink == 1:
+        return dark
+    h, w = dark.shape
+    small: Darkness = cv2.resize(dark, (w // shrink, h // shrink), interpolation=cv2.INTER_AREA)
+    return small
 
 
 def best_offset(block: Darkness, around: Darkness) -> tuple[NDArray[np.float64], float]:

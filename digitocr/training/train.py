@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from digitocr.errors import DataError
-from digitocr.imaging.normalization import SIZE, VERSION, normalize_all
+from digitocr.imaging.normalization import SIZE, VERSION, normalize, normalize_all
 from digitocr.recognition.classifier import CARD, DIGITS, NETWORK, OTHER, from_bytes
 from digitocr.settings import Settings
 from digitocr.training import augment, dataset, evaluate, networks, nondigits
@@ -181,18 +181,19 @@ def one_cycle(top_rate: float, steps: int, *, rise: float = 0.2) -> Any:
 
 
 def validation(
-    sets: Sequence[GlyphSet], *, seed: int, spoiled_share: float = 0.25
+    sets: Sequence[GlyphSet], *, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Gather the validation writers' characters, a quarter of them spoiled, with non-digits.
+    """Gather the validation writers' characters as they are, and spoiled non-digits.
 
-    The temperature is fitted on these. Clean digits alone would fit it to the easiest case.
+    The temperature is fitted on these. Fitted on digits as spoiled as those trained on, it
+    leaves the classifier less sure of real ones than it may be.
     """
     rng = np.random.default_rng((seed, 1))
     parts = _without_empty([one.part("validation") for one in sets])
     images, labels = [], []
     for one in parts:
         for glyph, label in zip(one.glyphs, one.labels, strict=True):
-            images.append(augment.distort(glyph, rng, clean=1.0 - spoiled_share))
+            images.append(normalize(glyph))
             labels.append(int(label))
     digits = _without_empty([one.where(one.labels < dataset.OTHER) for one in parts])
     for _ in range(len(images) // 8 if digits else 0):
