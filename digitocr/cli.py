@@ -29,6 +29,7 @@ from digitocr.types import FieldType, Reading
 
 if TYPE_CHECKING:
     from digitocr.batch import RunSummary
+    from digitocr.templates import FormTemplate
 
 app = typer.Typer(
     help="Reads handwritten numbers from scanned forms into a database, and says which ones a "
@@ -647,10 +648,18 @@ def batch_remove(
 def form_check(
     form: Annotated[Path, typer.Argument(metavar="FORM", help="Folder of the form.")],
     overlay: Annotated[
-        Path | None, typer.Option(help="Write a picture of the fields here (PNG).")
+        Path | None, typer.Option(help="Folder for pictures of the fields.", metavar="DIR")
+    ] = None,
+    scans: Annotated[
+        list[Path] | None,
+        typer.Option(help="Filled scans to read and draw over too; needs --overlay."),
     ] = None,
 ) -> None:
-    """Say what will go wrong with a form template, before it does. Exit code 3: something."""
+    """Say what will go wrong with a form template, before it does. Exit code 3: something.
+
+    With --overlay, pictures show where the fields are; with --scans too, where they came to
+    lie on filled pages, and what was read there.
+    """
     import cv2
 
     from digitocr import pipeline
@@ -659,18 +668,52 @@ def form_check(
 
     template = FormTemplate.load(form)
     pipeline.check_forms((template,))
+    if scans and overlay is None:
+        raise UsageError("--scans draws pictures: name a folder for them with --overlay")
+    failed = False
     if overlay is not None:
+        overlay.mkdir(parents=True, exist_ok=True)
         for page in range(1, len(template.pages) + 1):
-            file = overlay if page == 1 else overlay.with_stem(f"{overlay.stem}-{page}")
-            if not cv2.imwrite(str(file), check.overlay(template, page)):
-                raise UsageError(f"{file}: cannot be written; name a .png in a folder there is")
+            file = overlay / f"{template.name}-{page}.png"
+            cv2.imwrite(str(file), check.overlay(template, page))
             print(file)
+        failed = _draw_scans(scans or [], template, overlay)
     warnings = check.check(template)
     for warning in warnings:
         print(warning)
-    if warnings:
+    if warnings or failed:
         raise typer.Exit(EXIT_PARTIAL)
     print(f"{template}: {len(template.fields)} fields on {len(template.pages)} pages: fine")
+
+
+def _draw_scans(paths: list[Path], template: FormTemplate, folder: Path) -> bool:
+    """Read scans and draw what was read over them; say whether any page failed."""
+    import cv2
+
+    from digitocr import batch as job
+    from digitocr import console, pipeline, scans
+    from digitocr.forms.overlay import readings_over
+    from digitocr.recognition.classifier import load_model
+    from digitocr.types import PageStatus
+
+    settings = settings_module.load()
+    reader = pipeline.prepare((template,), load_model(job.find_model(settings)), settings)
+    failed = False
+    for file in scans.find(paths) if paths else ():
+        with scans.open_scan(file.path, max_megapixels=settings.max_megapixels) as scan:
+            for page in scan:
+                reading = pipeline.read_page(page, reader)
+                if reading.status is not PageStatus.READ:
+                    failed |= reading.status is PageStatus.FAILED
+                    console.say(
+                        f"{file.source} page {page.number}: {reading.status} {reading.cause}"
+                    )
+                    continue
+                picture = folder / f"{file.path.stem}-{page.number}.png"
+                cv2.imwrite(str(picture), readings_over(page.image, reading, template))
+                residual = f"{reading.residual_mm:.2f} mm off"
+                print(f"{picture}  {residual}")
+    return failed
 
 
 @form_app.command("fill")
