@@ -23,7 +23,7 @@ from digitocr.imaging.writing import (
     cells_of,
     find_writing,
 )
-from digitocr.recognition import checks
+from digitocr.recognition import checks, rules
 from digitocr.recognition.acceptance import Acceptance, least_digit, reasons_against
 from digitocr.recognition.classifier import Model
 from digitocr.recognition.decoding import Decoded, Rows, decode, digit_hypotheses
@@ -150,27 +150,20 @@ def _read_fields(
         start += len(field.lattice.glyphs)
         parts.append(part)
         decoded.append(_decode_field(field, part))
-    digits = {
-        field.field.name: (best[0].text if best else None)
-        for field, best in zip(prepared, decoded, strict=True)
-    }
     known = {field.field.name: field.field for field in prepared}
-    broken = checks.failed_rules(form.rules, known, digits)
+    options = {name: texts for name, texts in zip(known, decoded, strict=True)}
+    resolved = rules.resolve(form.rules, known, options)
     return tuple(
         _reading(
             field,
             part,
-            texts,
-            extra=tuple(
-                Reason.of_rule(rule.name)
-                for rule in broken
-                if field.field.name in (*rule.of, rule.equals)
-            ),
+            resolved.options[field.field.name],
+            broken=resolved.broken[field.field.name],
             page=page,
             form=form,
             reader=reader,
         )
-        for field, part, texts in zip(prepared, parts, decoded, strict=True)
+        for field, part in zip(prepared, parts, strict=True)
     )
 
 
@@ -212,7 +205,7 @@ def _reading(
     rows: Rows,
     decoded: tuple[Decoded, ...],
     *,
-    extra: tuple[str, ...],
+    broken: tuple[str, ...],
     page: RegisteredPage,
     form: FormTemplate,
     reader: Reader,
@@ -241,7 +234,7 @@ def _reading(
             Hypothesis(checks.value_of(field, d.text), d.probability) for d in decoded
         ),
         glyphs=glyphs,
-        reasons=tuple(dict.fromkeys((*reasons, *extra))),
+        reasons=tuple(dict.fromkeys((*reasons, *map(Reason.of_rule, broken)))),
         model=reader.model.card.name,
         document=page.document.sha256,
         page=page.number,

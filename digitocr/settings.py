@@ -25,7 +25,7 @@ class Settings(BaseModel):
     file before the default.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     database: str = Field(
         "sqlite:///digitocr.db",

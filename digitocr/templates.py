@@ -78,7 +78,7 @@ class FormTemplate:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 Coordinates = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -258,7 +258,8 @@ def _load_reference(file: Path, page: _Page, number: int, digest: Any) -> Gray |
     except OSError as error:
         raise TemplateError(f"{key}: {error.strerror}; put the empty form there") from error
     digest.update(raw)
-    image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_GRAYSCALE)
+    # OpenCV refuses no bytes at all by an exception of its own.
+    image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_GRAYSCALE) if raw else None
     if image is None:
         raise TemplateError(f"{key}: is not a picture; save the empty form as PNG")
     if image.shape != (page.height, page.width):
@@ -279,12 +280,18 @@ def _anchor(file: Path, anchor: _Anchor, page: _Page, number: int) -> Anchor:
         )
     if anchor.kind == "aruco" and anchor.id is None:
         raise TemplateError(f"{file}: pages[{number}].anchors: an aruco anchor needs an id")
+    dictionary = anchor.dictionary or ("4x4_50" if anchor.kind == "aruco" else None)
+    if dictionary is not None and (anchor.id or 0) >= (size := int(dictionary[4:])):
+        raise TemplateError(
+            f"{file}: pages[{number}].anchors: id = {anchor.id}, but dictionary "
+            f"'{dictionary}' has 0 to {size - 1}"
+        )
     return Anchor(
         kind=anchor.kind,
         center=(float(x), float(y)),
         size=anchor.size,
         id=anchor.id,
-        dictionary=anchor.dictionary or ("4x4_50" if anchor.kind == "aruco" else None),
+        dictionary=dictionary,
     )
 
 
@@ -348,7 +355,7 @@ def _field(key: str, entry: _Field, page: PageTemplate) -> types.Field:
         max_length=most,
         void_marks=tuple(VoidMark(mark) for mark in entry.void_marks),
         required=entry.required,
-        checks=tuple(_check(key, check) for check in entry.checks),
+        checks=tuple(_check(key, check, type_) for check in entry.checks),
         decimals=entry.decimals,
         date_format=entry.date_format,
         weight=entry.weight,
@@ -358,7 +365,7 @@ def _field(key: str, entry: _Field, page: PageTemplate) -> types.Field:
 
 def _date_length(key: str, date_format: str) -> int:
     rest = date_format
-    for part in DATE_PARTS:
+    for part in ("DD", "MM", "YYYY" if "YYYY" in date_format else "YY"):
         rest = rest.replace(part, "", 1)
     if rest or not {"DD", "MM"} <= {p for p in DATE_PARTS if p in date_format}:
         raise TemplateError(
@@ -369,8 +376,10 @@ def _date_length(key: str, date_format: str) -> int:
     return len(date_format)
 
 
-def _check(key: str, check: _Check) -> Check:
+def _check(key: str, check: _Check, type_: FieldType) -> Check:
     if check.rule == "range":
+        if type_ is FieldType.DATE:
+            raise TemplateError(f"{key}: check 'range' is of numbers, but type = 'date'")
         if check.min is None and check.max is None:
             raise TemplateError(f"{key}: check 'range' needs min or max")
         if check.min is not None and check.max is not None and check.min > check.max:

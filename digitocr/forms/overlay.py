@@ -1,4 +1,4 @@
-"""Draw what was read over a page, laid level: did it come from the right place?"""
+"""Draw what was read over a page, laid level, to see whether it is from the right place."""
 
 from __future__ import annotations
 

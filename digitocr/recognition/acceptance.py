@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from digitocr.recognition import checks
 from digitocr.recognition.decoding import Decoded, has_gap
 from digitocr.types import Field, Reason
 
@@ -64,7 +63,6 @@ def reasons_against(
     if has_gap(best.path) and field.cells is not None:
         found.append(Reason.GAP)
     found += _length_reasons(field, best.text, all_void=all_void)
-    found += [Reason.of_rule(name) for name in checks.failed_checks(field, best.text)]
     return tuple(found)
 
 

@@ -131,25 +131,33 @@ def mod11_holds(digits: str) -> bool:
     return (total + int(digits[-1])) % 11 == 0
 
 
+def names_of(field: Field) -> tuple[str, ...]:
+    """Name the checks of a field; a date field is always checked to be a day."""
+    names = [check.rule.value for check in field.checks]
+    return tuple(dict.fromkeys(names + ["date"] * (field.type is FieldType.DATE)))
+
+
+def sum_holds(rule: FormRule, fields: Mapping[str, Field], texts: Mapping[str, str]) -> bool:
+    """Say whether a sum comes out; a blank counts as 0, and all blank is no sum at all."""
+    names = (*rule.of, rule.equals)
+    if all(texts[name] == "" for name in names):
+        return True
+    numbers = [Decimal(value_of(fields[name], texts[name]) or "0") for name in names]
+    return sum(numbers[:-1]) == numbers[-1]
+
+
 def failed_rules(
     rules: tuple[FormRule, ...], fields: Mapping[str, Field], digits: Mapping[str, str | None]
 ) -> tuple[FormRule, ...]:
-    """Name the rules across fields that do not hold.
+    """List the rules that do not hold; those of other pages are left out.
 
-    A blank counts as 0. A rule that names an unreadable field (None) cannot hold.
+    A rule that names an unreadable field (None) cannot hold.
     """
     failed = []
     for rule in rules:
-        if rule.equals not in digits:
-            continue  # another page of the form
-        texts = [digits.get(name) for name in (*rule.of, rule.equals)]
-        if all(text == "" for text in texts):
-            continue
-        numbers = [
-            None if text is None else Decimal(value_of(fields[name], text) or "0")
-            for name, text in zip((*rule.of, rule.equals), texts, strict=True)
-        ]
-        terms = [n for n in numbers if n is not None]
-        if len(terms) < len(numbers) or sum(terms[:-1]) != terms[-1]:
-            failed.append(rule)
+        if rule.equals in digits:
+            names = (*rule.of, rule.equals)
+            texts = {name: text for name in names if (text := digits[name]) is not None}
+            if len(texts) < len(names) or not sum_holds(rule, fields, texts):
+                failed.append(rule)
     return tuple(failed)

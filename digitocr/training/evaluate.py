@@ -437,8 +437,8 @@ def _fill_card(folder: Path, result: dict[str, Any]) -> None:
     file = folder / CARD
     card = json.loads(file.read_text(encoding="utf-8"))
     wanted = (
-        "count", "digits", "accuracy", "accuracy_interval", "f1", "ece", "log_loss", "accepted",
-        "substitution_rate", "non_digits", "refused", "other_wins",
+        "count", "digits", "accuracy", "accuracy_interval", "best_digit_accuracy", "f1", "ece",
+        "log_loss", "accepted", "substitution_rate", "non_digits", "refused", "other_wins",
     )  # fmt: skip
     card["metrics"] = {
         name: {key: _rounded(found[key]) for key in wanted if key in found}
