@@ -26,7 +26,12 @@ demo: $(VENV)/.read
 	@echo "Two of the sample scans are meant to fail: a letter, and a picture cut short."
 	$(BIN)/digitocr process sample_forms/*/scans --forms sample_forms \
 		--database sqlite:///demo/digitocr.db || [ $$? -eq 3 ]
-	$(BIN)/digitocr query --limit 20 --database sqlite:///demo/digitocr.db
+	@echo "What was read:"
+	$(BIN)/digitocr --quiet query --status accepted --limit 8 --database sqlite:///demo/digitocr.db
+	@echo "What waits for a person, and why:"
+	$(BIN)/digitocr --quiet query --status review --limit 8 --database sqlite:///demo/digitocr.db
+	@echo "What failed:"
+	$(BIN)/digitocr --quiet query --status failed --database sqlite:///demo/digitocr.db
 	@echo
 	@echo "The numbers are in demo/digitocr.db. From here:"
 	@echo "  $(BIN)/digitocr export --database sqlite:///demo/digitocr.db   take them out as CSV"

@@ -6,7 +6,7 @@ The network is asked once a page: the glyphs of all its fields go in one call.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -83,9 +83,15 @@ class _Prepared:
 
 def prepare(forms: Sequence[FormTemplate], model: Model, settings: Settings) -> Reader:
     """Make forms and model ready to read with; done once a process."""
-    references = tuple(registration.prepare(page) for form in forms for page in form.pages)
+    references = tuple(
+        registration.prepare(page, _boxes(form, page)) for form in forms for page in form.pages
+    )
     acceptance = Acceptance(settings.accept_digit, settings.accept_field)
     return Reader(tuple(forms), references, model, acceptance, settings.max_residual_mm)
+
+
+def _boxes(form: FormTemplate, page: PageTemplate) -> list[Box]:
+    return [f.box for f in form.fields_of(page.number) if f.kind is FieldKind.BOXED]
 
 
 def read_page(page: Page, reader: Reader) -> PageReading:
@@ -139,7 +145,8 @@ def _read_fields(
     page: RegisteredPage, form: FormTemplate, reader: Reader
 ) -> tuple[FieldReading, ...]:
     sheet = isolation.spread(page)
-    prepared = [_prepare_field(sheet, field) for field in form.fields_of(page.template.number)]
+    fields = form.fields_of(page.template.number)
+    prepared = [_prepare_field(sheet, field, fields) for field in fields]
     glyphs = [glyph for field in prepared for glyph in field.lattice.glyphs]
     rows = _classify([glyph.image for glyph in glyphs], reader.model)
     decoded: list[tuple[Decoded, ...]] = []
@@ -173,9 +180,10 @@ def _classify(images: Sequence[GlyphImage], model: Model) -> Rows:
     return model.classify(np.stack(images))
 
 
-def _prepare_field(sheet: isolation.Sheet, field: Field) -> _Prepared:
+def _prepare_field(sheet: isolation.Sheet, field: Field, fields: Sequence[Field]) -> _Prepared:
     image = isolation.isolate(sheet, field)
-    writing = find_writing(image, field)
+    neighbors = [image.in_image(other.box) for other in fields if other is not field]
+    writing = find_writing(image, field, neighbors)
     speck = round(SPECK_MM * PER_MM)
     if field.kind is FieldKind.OPEN:
         lattice = segment_open(writing.field, speck=speck, box=image.box)
@@ -216,7 +224,7 @@ def _reading(
     void = (
         best is not None
         and bool(best.path)
-        and all(not prepared.lattice.glyphs[step.glyph].empty for step in best.path)
+        and all(prepared.lattice.glyphs[step.glyph].mark in VOID.values() for step in best.path)
     )
     reasons = reasons_against(
         field,
@@ -296,10 +304,14 @@ def read_number(
     rows = _classify([glyph.image for glyph in lattice.glyphs], model)
     decoded: tuple[Decoded, ...] = (Decoded("", 1.0, ()),)
     if lattice.glyphs:
-        decoded = decode(lattice, rows, min_length=min_digits, max_length=max_digits)
+        marks = (Mark.X,) if type is FieldType.CODE else tuple(Mark)
+        decoded = decode(
+            lattice, rows, min_length=min_digits, max_length=max_digits, marks=marks
+        )
     best = decoded[0] if decoded else None
     glyphs = _glyph_readings(image, lattice, rows, best, crop.in_crop, crop.in_crop)
     h, w = image.shape
+    decimals = [_decimals(one, lattice) if type is FieldType.DECIMAL else 0 for one in decoded]
     field = Field(
         name="number",
         page=1,
@@ -308,6 +320,7 @@ def read_number(
         type=type,
         min_length=min_digits,
         max_length=max_digits,
+        decimals=decimals[0] if decimals else 0,
     )
     reasons = reasons_against(
         field,
@@ -321,11 +334,26 @@ def read_number(
         acceptance=acceptance,
     )
     return Reading(
-        hypotheses=tuple(Hypothesis(d.text, d.probability) for d in decoded),
+        hypotheses=tuple(
+            Hypothesis(checks.value_of(replace(field, decimals=n), d.text), d.probability)
+            for d, n in zip(decoded, decimals, strict=True)
+        ),
         glyphs=glyphs,
-        reasons=reasons,
+        # 1,250 may be a thousand or one and a quarter.
+        reasons=(*reasons, Reason.GAP)
+        if field.decimals == 3 and not set(reasons) & {Reason.GAP}
+        else reasons,
         model=model.card.name,
     )
+
+
+def _decimals(decoded: Decoded, lattice: Lattice) -> int:
+    """Count the digits after the last mark that a number was written with."""
+    marks = [
+        lattice.glyphs[s.glyph].mark is Mark.SEPARATOR and not s.text for s in decoded.path
+    ]
+    last = max((i for i, is_mark in enumerate(marks) if is_mark), default=len(marks))
+    return sum(bool(step.text) for step in decoded.path[last:])
 
 
 def check_forms(forms: Sequence[FormTemplate]) -> None:

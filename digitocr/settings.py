@@ -40,9 +40,9 @@ class Settings(BaseModel):
         "pdfium", description="what draws PDF pages that are not one embedded scan"
     )
     accept_digit: Share = Field(
-        0.97, description="least confidence of every digit of an accepted reading"
+        0.99, description="least confidence of every digit of an accepted reading"
     )
-    accept_field: Share = Field(0.95, description="least confidence of an accepted reading")
+    accept_field: Share = Field(0.97, description="least confidence of an accepted reading")
     max_residual_mm: float = Field(
         0.8, gt=0, description="most misplacement of the printed marks on a page that is read"
     )

@@ -343,6 +343,9 @@ def _field(key: str, entry: _Field, page: PageTemplate) -> types.Field:
         most = most or length
         if most != length:
             raise TemplateError(f"{key}: date_format '{entry.date_format}' has {length} digits")
+    if any(check.rule == "mod11" for check in entry.checks) and (most is None or most > 10):
+        # The eleventh digit from the right has weight 11: an error in it would not be seen.
+        raise TemplateError(f"{key}: check 'mod11' is for 10 digits at most; set max_length")
     return types.Field(
         name=entry.name,
         page=entry.page,

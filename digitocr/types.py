@@ -241,6 +241,8 @@ class RegisteredPage:
     The image stays as scanned; `homography` takes its pixels to template pixels, and a field
     is cut out through it at the resolution that reading wants. `residual` is the RMS distance
     in template pixels between where the printed marks were found and where they should be.
+    `marks` are rows of x, y (template pixels) and 1 where that mark was found in its place,
+    0 where it was not: a field among lost marks may be somewhere else on this print.
     """
 
     document: Document
@@ -249,6 +251,7 @@ class RegisteredPage:
     image: Gray
     homography: Homography
     residual: float
+    marks: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -66,11 +66,13 @@ def darkness(
     dark: Darkness = np.clip(1.0 - gray / ground, 0.0, 1.0).astype(np.float32)
     if not margins:
         return dark
-    result: Darkness = np.where(_solid(gray, reach, least_paper), 0.0, dark).astype(np.float32)
+    result: Darkness = np.where(
+        solid(gray, reach=reach, least_paper=least_paper), 0.0, dark
+    ).astype(np.float32)
     return result
 
 
-def _solid(gray: Gray, reach: int, least_paper: int) -> Ink:
+def solid(gray: Gray, *, reach: int, least_paper: int = 60) -> Ink:
     """Mark dark areas that a square of half the reach fits into: margins and bars."""
     black = (gray < least_paper).astype(np.uint8)
     side = max(3, reach // 2)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from digitocr.imaging.binarization import Darkness, binarize, darkness, ridge_darkness
+from digitocr.imaging.binarization import Darkness, binarize, darkness, ridge_darkness, solid
 from digitocr.imaging.form_removal import close_strokes, line_mask
 from digitocr.imaging.segmentation import Component, FieldInk, components, strengthen
 from digitocr.types import Box, Gray, Ink
@@ -21,6 +21,7 @@ from digitocr.types import Box, Gray, Ink
 LEAST_HEIGHT = 90  # crops are enlarged to this, so that a stroke is more than two pixels wide
 MOST_HEIGHT = 360  # and shrunken to this
 GRAIN_PIXELS = 0.75  # of the crop as scanned
+MOST_MARGIN = 0.5  # share of a crop that may be black margin
 LEAST_LEVEL = 0.15  # writing is darker than this against its paper
 
 
@@ -58,11 +59,14 @@ def find_crop_writing(gray: Gray) -> CropWriting:
     speck = max(2, h // 28)
     # Scanned pencil is a string of specks: a little blur joins them.
     sized = cv2.GaussianBlur(sized, (0, 0), max(0.6, scale * GRAIN_PIXELS))
-    dark = darkness(sized, reach=int(np.clip(min(h, w) // 2, 24, 80)))
+    reach = int(np.clip(min(h, w) // 2, 24, 80))
+    dark = darkness(sized, reach=reach)
+    covered = _is_covered(solid(sized, reach=reach))
     level = ridge_darkness(dark)
     if level < LEAST_LEVEL:
         nothing = np.zeros(dark.shape, bool)
-        return CropWriting(strengthen(nothing, dark, 1.0), scale, speck, _has_traces(dark))
+        doubtful = covered or _has_traces(dark)
+        return CropWriting(strengthen(nothing, dark, 1.0), scale, speck, doubtful)
     ink = binarize(dark, level=level)
     clean, doubtful_lines = _without_lines(ink)
     pieces = components(clean, least_area=max(4, speck * speck // 2), least_side=speck)
@@ -73,7 +77,8 @@ def find_crop_writing(gray: Gray) -> CropWriting:
         written[box.top : box.bottom, box.left : box.right] |= piece.ink
     bordered = len(kept) < len(pieces) or not np.array_equal(clean, ink)
     doubtful = (
-        doubtful_lines
+        covered
+        or doubtful_lines
         or left_out
         or (bordered and any(_may_be_line(piece, h) for piece in kept))
         or (_has_faint(dark, written, level) if kept else _has_traces(dark))
@@ -108,6 +113,16 @@ def _resized(gray: Gray, scale: float) -> Gray:
     method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_CUBIC
     resized: Gray = cv2.resize(gray, size, interpolation=method)
     return resized
+
+
+def _is_covered(black: Ink) -> bool:
+    """Say whether a black area is more than a margin: what is under it cannot be read."""
+    h, w = black.shape
+    inner = any(
+        box.left > 0 and box.top > 0 and box.right < w and box.bottom < h
+        for box in (piece.box for piece in components(black))
+    )
+    return inner or float(black.mean()) > MOST_MARGIN
 
 
 def _has_traces(dark: Darkness) -> bool:

@@ -77,7 +77,7 @@ def close_strokes(kept: Ink, ink: Ink, *, reach: int) -> Ink:
     """
     if not kept.any():
         return kept.copy()
-    side = reach | 1
+    side = 2 * ((reach + 1) // 2) + 1  # an element of side s closes gaps of s - 1
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     padded = cv2.copyMakeBorder(
         kept.astype(np.uint8), side, side, side, side, cv2.BORDER_CONSTANT, value=0

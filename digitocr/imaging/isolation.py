@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from digitocr.imaging.binarization import darkness
-from digitocr.imaging.registration import MM_PER_INCH, best_offset
+from digitocr.imaging.registration import MM_PER_INCH, Points, best_offset
 from digitocr.types import Box, Field, Gray, Homography, RegisteredPage
 
 READING_DPI = 200.0  # a digit of 5 mm is 40 pixels high: twice what the classifier wants
@@ -28,6 +28,8 @@ SEARCH_PER_RESIDUAL = 2.5
 LEAST_STRUCTURE = 0.05  # standard deviation of darkness that makes print comparable
 TRUSTED_SCORE = 0.45
 LOST_SCORE = 0.25  # print that is not found at all: the field may be somewhere else
+NEAREST_MARKS = 5  # printed marks around a field that say whether it is where it should be
+LEAST_FOUND = 0.5  # share of them that must have been found in their places
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +63,14 @@ class FieldImage:
         bottom = round(self.origin[1] + box.bottom / self.scale)
         return Box(left, top, max(right, left + 1), max(bottom, top + 1))
 
+    def in_image(self, box: Box) -> Box:
+        """Take a box from template pixels to whole pixels of `gray`; it may lie outside."""
+        left = round((box.left - self.origin[0]) * self.scale)
+        top = round((box.top - self.origin[1]) * self.scale)
+        right = round((box.right - self.origin[0]) * self.scale)
+        bottom = round((box.bottom - self.origin[1]) * self.scale)
+        return Box(left, top, max(right, left + 1), max(bottom, top + 1))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sheet:
@@ -91,6 +101,8 @@ def isolate(sheet: Sheet, field: Field) -> FieldImage:
     """Cut one field out of a registered page, aligned by the print around it."""
     template = sheet.page.template
     shift, score = _local_shift(sheet, field.box)
+    if _is_lost(sheet.page.marks, field.box):
+        score = 0.0
     scale = READING_DPI / template.dpi
     margin = MARGIN_MM / MM_PER_INCH * template.dpi
     left, top = field.box.left - margin, field.box.top - margin
@@ -109,6 +121,19 @@ def isolate(sheet: Sheet, field: Field) -> FieldImage:
     box = Box(edge, edge, size[0] - edge, size[1] - edge)
     shift_mm = float(np.hypot(*shift)) / template.dpi * MM_PER_INCH
     return FieldImage(gray, printed, box, (left, top), scale, score, shift_mm)
+
+
+def _is_lost(marks: Points, box: Box) -> bool:
+    """Say whether most of the print around a field is not where it should be.
+
+    Another version of a form may have a row more: its boxes then look like this field's,
+    one row on, but the labels beside them do not.
+    """
+    if len(marks) < NEAREST_MARKS:
+        return False
+    middle = np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
+    order = np.argsort(np.hypot(*(marks[:, :2] - middle).T))
+    return float(marks[order[:NEAREST_MARKS], 2].mean()) < LEAST_FOUND
 
 
 def _cut(sheet: Sheet, left: float, top: float, scale: float, size: tuple[int, int]) -> Gray:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from digitocr.errors import RegistrationError
 from digitocr.imaging.binarization import Darkness, darkness
-from digitocr.types import Anchor, Gray, Homography, Page, PageTemplate, RegisteredPage
+from digitocr.types import Anchor, Box, Gray, Homography, Page, PageTemplate, RegisteredPage
 
 Points = NDArray[np.float64]  # (N, 2); x, y
 Markers = dict[tuple[str, int], tuple[float, float]]  # dictionary, number → x, y on the page
@@ -37,9 +37,12 @@ GOOD_SCORE = 0.55  # normalized correlation of a block that was found
 # How far blocks are looked for, pass by pass, and in a picture how many times smaller.
 SEARCHES_MM = ((6.0, 2), (2.0, 1))
 LEAST_SUPPORT = 0.7  # share of blocks that must be found near their places
+TIE = 0.03  # forms whose support differs by less are not told apart
 NEAR_MM = 1.0
 SQUARE_REACH = 0.16  # share of the page's longer side that an anchor may be from its place
 LEAST_INLIERS = 14
+BOX_REACH_MM = 0.9  # how far from its place the line of a box may be
+BOX_DARKNESS = 0.12
 ARUCO = {
     "4x4_50": cv2.aruco.DICT_4X4_50,
     "4x4_100": cv2.aruco.DICT_4X4_100,
@@ -72,6 +75,7 @@ class Reference:
     blocks: NDArray[np.intp]
     side: int
     features: Features | None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,19 +93,34 @@ class Fit:
     reference: Reference
     homography: Homography
     residual: float  # template pixels, RMS
-    support: float  # share of the printed blocks (or anchors) found in place
+    marks: NDArray[np.float64]  # printed blocks (or anchors); see `RegisteredPage`
+
+    @property
+    def support(self) -> float:
+        """Share of the printed blocks that were found in their places."""
+        return float(self.marks[:, 2].mean())
+
+    by_print: bool = True  # judged by the print of the empty form, not by anchors alone
 
     @property
     def residual_mm(self) -> float:
         return self.residual / self.reference.template.dpi * MM_PER_INCH
 
 
-def prepare(template: PageTemplate) -> Reference:
-    """Compute once what every registration against this page template needs."""
+def prepare(template: PageTemplate, boxes: Sequence[Box] = ()) -> Reference:
+    """Compute once what every registration against this page template needs.
+
+    Parameters
+    ----------
+    boxes
+        Where the form has boxes printed, in template pixels: all there is to know a page by
+        besides its anchors, where there is no picture of the empty form.
+    """
     scale = min(1.0, MATCH_DPI / template.dpi)
     side = round(BLOCK_MM / MM_PER_INCH * template.dpi * scale)
     if template.reference is None:
-        return Reference(template, scale, None, np.empty((0, 2), np.intp), side, None)
+        nothing = np.empty((0, 2), np.intp)
+        return Reference(template, scale, None, nothing, side, None, tuple(boxes))
     small = _resize(template.reference, scale)
     dark = _match_darkness(small, template.dpi * scale)
     blocks = _choose_blocks(dark, side)
@@ -141,7 +160,7 @@ def register(
         good = [fit for fit in fits if _fits(fit, max_residual_mm)]
     if not good:
         raise RegistrationError(_cause(fits, max_residual_mm))
-    best = max(good, key=lambda fit: fit.support)
+    best = _choose(good)
     return RegisteredPage(
         document=page.document,
         number=page.number,
@@ -149,7 +168,31 @@ def register(
         image=page.image,
         homography=best.homography,
         residual=best.residual,
+        marks=best.marks,
     )
+
+
+def _choose(good: Sequence[Fit]) -> Fit:
+    """Choose the fit that is right, or refuse to guess.
+
+    Found print is better evidence than found anchors, which forms of one house share.
+    """
+    printed = [fit for fit in good if fit.by_print]
+    candidates = printed or good
+    best = max(candidates, key=lambda fit: fit.support)
+    same = [fit for fit in candidates if fit.support > best.support - TIE]
+    if any(fit.reference is not best.reference for fit in same):
+        raise RegistrationError(
+            "fits two forms equally well; give --forms the right one alone, or tell them "
+            'apart by reference = "blank.png" or aruco anchors of their own'
+        )
+    # Anchors at all four corners do not tell up from down, where there are no boxes to do it.
+    if not printed and len(same) > 1:
+        raise RegistrationError(
+            'fits its form both ways up; add reference = "blank.png" to the form, or a fifth '
+            "anchor"
+        )
+    return best
 
 
 def _fits(fit: Fit, max_residual_mm: float) -> bool:
@@ -406,8 +449,8 @@ def _judge(view: _View, reference: Reference, start: Homography) -> list[Fit]:
         )
         found = score >= GOOD_SCORE
         if found.sum() < max(5, 0.2 * len(found)):
-            support = float((found & (np.hypot(*shift.T) < NEAR_MM * per_mm)).mean())
-            return [Fit(reference, matrix, float("inf"), support)]
+            near = found & (np.hypot(*shift.T) < NEAR_MM * per_mm)
+            return [Fit(reference, matrix, float("inf"), _marks(reference, centers, near))]
         update = _fit_shifts(centers[found] + shift[found], centers[found], per_mm)
         if update is None:
             break
@@ -419,7 +462,13 @@ def _judge(view: _View, reference: Reference, start: Homography) -> list[Fit]:
     near = (score >= GOOD_SCORE) & (distance < NEAR_MM * per_mm)
     found = score >= GOOD_SCORE
     residual = float(np.sqrt(np.mean(distance[found] ** 2))) if found.any() else float("inf")
-    return [Fit(reference, matrix, residual / reference.scale, float(near.mean()))]
+    marks = _marks(reference, centers, near)
+    return [Fit(reference, matrix, residual / reference.scale, marks)]
+
+
+def _marks(reference: Reference, centers: Points, near: NDArray[np.bool_]) -> Points:
+    """List where blocks are on the template, and which were found there."""
+    return np.column_stack([centers / reference.scale, near.astype(np.float64)])
 
 
 def _shifts(
@@ -517,4 +566,34 @@ def _judge_by_anchors(view: _View, reference: Reference, start: Homography) -> F
         return None
     matrix: Homography = np.vstack([similar, [0.0, 0.0, 1.0]]).astype(np.float64)
     off = apply(matrix, back) - targets
-    return Fit(reference, start, float(np.sqrt((off**2).sum(1).mean())), 1.0)
+    residual = float(np.sqrt((off**2).sum(1).mean()))
+    marks = np.column_stack([targets, np.ones(len(targets))])
+    if reference.boxes:
+        marks = _found_boxes(view, reference, start)
+    return Fit(reference, start, residual, marks, by_print=False)
+
+
+def _found_boxes(view: _View, reference: Reference, matrix: Homography) -> Points:
+    """Say for every printed box whether lines run along most of its sides.
+
+    Four squares look the same upside down, and on every form of a house; boxes do not.
+    """
+    scale = reference.scale
+    frame = (
+        np.diag([scale, scale, 1.0]) @ matrix @ np.diag([1 / view.scale, 1 / view.scale, 1.0])
+    )
+    template = reference.template
+    size = (round(template.width * scale), round(template.height * scale))
+    laid = cv2.warpPerspective(view.image, frame, size, borderMode=cv2.BORDER_REPLICATE)
+    dark = _match_darkness(laid, template.dpi * scale)
+    reach = max(2, round(BOX_REACH_MM / MM_PER_INCH * template.dpi * scale))
+    rows = []
+    for box in reference.boxes:
+        left, right = round(box.left * scale), round(box.right * scale)
+        top, bottom = round(box.top * scale), round(box.bottom * scale)
+        sides = [dark[max(0, y - reach) : y + reach, left:right].max(0) for y in (top, bottom)]
+        sides += [dark[top:bottom, max(0, x - reach) : x + reach].max(1) for x in (left, right)]
+        inked = [float((side > BOX_DARKNESS).mean()) for side in sides if side.size]
+        middle = ((box.left + box.right) / 2, (box.top + box.bottom) / 2)
+        rows.append((*middle, float(np.median(inked or [0.0]) > 0.7)))
+    return np.array(rows, np.float64)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import cv2
 import numpy as np
 
-from digitocr.imaging.binarization import Darkness, binarize, darkness, stroke_darkness
+from digitocr.imaging.binarization import (
+    Darkness,
+    binarize,
+    darkness,
+    solid,
+    stroke_darkness,
+)
 from digitocr.imaging.form_removal import close_strokes, line_mask, subtract_form
 from digitocr.imaging.isolation import PER_MM, FieldImage
 from digitocr.imaging.segmentation import FieldInk, components, share_inside, strengthen
@@ -22,14 +29,16 @@ SLACK_PIXELS = 2  # how much the print of the empty form is widened before it is
 LEAST_LEVEL = 0.17  # writing is darker than this against its paper; print-through is not
 FAINT_LEVEL = 0.11  # what is darker than this and no ink may be writing too faint to read
 FAINT_SIDE_MM = 2.5
+BESIDE_SIDE_MM = 1.0  # what is written beside a field and smaller than this may be dust
+LEAST_INSIDE = 0.6  # share of a piece that lies in its field, though it runs over the edge
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Writing:
     """The writing of a field.
 
-    `faint`: there are strokes too faint beside the rest to be taken for ink. `clipped`: a
-    piece of the writing runs out of the picture.
+    `faint`: there are strokes too faint beside the rest to be taken for ink, or black areas
+    that cover what may be under them. `clipped`: a piece of the writing runs out of the field.
     """
 
     field: FieldInk
@@ -47,8 +56,15 @@ def cells_of(image: FieldImage, field: Field) -> list[Box]:
     ]
 
 
-def find_writing(image: FieldImage, field: Field) -> Writing:
-    """Take paper and print out of a field; what is left is its writing."""
+def find_writing(image: FieldImage, field: Field, neighbors: Sequence[Box] = ()) -> Writing:
+    """Take paper and print out of a field; what is left is its writing.
+
+    Parameters
+    ----------
+    neighbors
+        Boxes of the form's other fields, in pixels of `image.gray`: what is written in them
+        is theirs.
+    """
     reach = round(REACH_MM * PER_MM)
     dark = darkness(image.gray, reach=reach)
     left, printed = dark, None
@@ -59,20 +75,23 @@ def find_writing(image: FieldImage, field: Field) -> Writing:
     smooth = cv2.blur(left, (3, 3))
     inside = smooth[image.box.top : image.box.bottom, image.box.left : image.box.right]
     level = stroke_darkness(inside, share=0.006)
+    covered = _is_covered(image, reach)
     if level < LEAST_LEVEL:
         nothing = np.zeros(dark.shape, bool)
+        pale = binarize(left, level=LEAST_LEVEL / 0.6) if printed is not None else nothing
         return Writing(
             strengthen(nothing, dark, 1.0),
-            faint=_has_faint(smooth, nothing, expected, image),
-            clipped=False,
+            faint=covered or _has_faint(smooth, nothing, expected, image),
+            clipped=_is_beside(pale, image, neighbors),
         )
     ink = binarize(left, level=level)
     ink = _without_lines(ink, image, field)
     whole = dark > 0.45 * level
     ink = close_strokes(ink, whole, reach=2 * SLACK_PIXELS + round(0.4 * PER_MM))
     written = strengthen(ink, np.maximum(left, np.where(ink, dark, 0.0)), level)
-    faint = _has_faint(smooth, ink, expected, image)
-    return Writing(written, faint, _is_clipped(ink, image.box))
+    faint = covered or _has_faint(smooth, ink, expected, image)
+    beside = printed is not None and _is_beside(ink, image, neighbors)
+    return Writing(written, faint, beside or _is_clipped(ink, image.box))
 
 
 def _without_lines(ink: Ink, image: FieldImage, field: Field) -> Ink:
@@ -144,3 +163,28 @@ def _is_clipped(ink: Ink, box: Box) -> bool:
         if out and share_inside(piece, box) > 0.5:
             return True
     return False
+
+
+def _is_beside(ink: Ink, image: FieldImage, neighbors: Sequence[Box]) -> bool:
+    """Say whether something is written beside the field and in no other: it may belong here.
+
+    Only for forms whose print is known: a label beside the field would be taken for writing.
+    """
+    for piece in components(
+        ink, least_area=round(0.5 * PER_MM**2), least_side=round(BESIDE_SIDE_MM * PER_MM)
+    ):
+        if share_inside(piece, image.box) < LEAST_INSIDE and not any(
+            share_inside(piece, box) > 1 - LEAST_INSIDE for box in neighbors
+        ):
+            return True
+    return False
+
+
+def _is_covered(image: FieldImage, reach: int) -> bool:
+    """Say whether a black area lies on the field: what is under it cannot be read."""
+    box = image.box
+    black = solid(image.gray, reach=reach)[box.top : box.bottom, box.left : box.right]
+    if image.printed is not None:
+        own = solid(image.printed, reach=reach)[box.top : box.bottom, box.left : box.right]
+        black = black & ~own
+    return bool(black.sum() > 2 * PER_MM**2)

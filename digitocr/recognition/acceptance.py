@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from digitocr.recognition.decoding import Decoded, has_gap
-from digitocr.types import Field, Reason
+from digitocr.recognition.decoding import Decoded, Step, has_gap
+from digitocr.types import Field, FieldType, Mark, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,37 @@ def reasons_against(
         found.append(Reason.JUNK)
     if clipped:
         found.append(Reason.CLIPPED)
-    if confidence < acceptance.field or least_digit < acceptance.digit:
+    # A text that is right has only right digits: where a sum speaks for the text, it does for
+    # each of them.
+    least = max(least_digit, confidence)
+    if confidence < acceptance.field or least < acceptance.digit:
         found.append(Reason.LOW_CONFIDENCE)
-    if has_gap(best.path) and field.cells is not None:
+    if has_gap(best.path) if field.cells is not None else _has_odd_mark(field, best.path):
         found.append(Reason.GAP)
     found += _length_reasons(field, best.text, all_void=all_void)
     return tuple(found)
+
+
+def _has_odd_mark(field: Field, path: Sequence[Step]) -> bool:
+    """Say whether a freely written number has no mark where its decimals are, or one elsewhere.
+
+    What is left out of an amount with two decimals stands before its last two digits; before
+    that, and in whole numbers, before every third. 12.5 must not become 1.25, nor 125.
+    """
+    if not any(step.text for step in path):
+        return False
+    after = [
+        sum(bool(s.text) for s in path[i:]) for i, step in enumerate(path) if not step.text
+    ]
+    if field.type is FieldType.DECIMAL and field.decimals:
+        decimals = field.decimals
+        return decimals not in after or any(n < decimals or (n - decimals) % 3 for n in after)
+    if field.type in (FieldType.INTEGER, FieldType.DECIMAL):
+        count = sum(bool(step.text) for step in path)
+        # A dash before the first digit may be a minus.
+        minus = path[0].left_out is Mark.DASH
+        return minus or any(n % 3 for n in after if n < count)
+    return False
 
 
 def _length_reasons(field: Field, text: str, *, all_void: bool) -> Collection[str]:

@@ -30,6 +30,7 @@ class Step:
 
     glyph: int
     text: str
+    left_out: Mark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def decode(
             options = _options(glyph, rows[place], marks)
             for text, partial in ranked:
                 for symbol, probability in options:
-                    step = Step(place, symbol)
+                    step = Step(place, symbol, None if symbol else glyph.mark)
                     _add(alive[glyph.end], text + symbol, partial, probability, step)
     texts = [
         (text, partial if _fits(text, min_length, max_length) else _unlikely(partial))

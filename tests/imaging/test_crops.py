@@ -1,0 +1,137 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from digitocr.imaging.crops import find_crop_writing
+from digitocr.imaging.segmentation import components
+from digitocr.types import Box
+
+
+def crop(text="52063", *, h=80, shade=40, paper=235, pen=4, left=20):
+    gray = np.full((h, 60 + 30 * max(len(text), 2)), paper, np.uint8)
+    if text:
+        scale = h / 50
+        cv2.putText(
+            gray, text, (left, round(h * 0.75)), cv2.FONT_HERSHEY_SIMPLEX, scale, shade, pen
+        )
+    return gray
+
+
+def pieces(found):
+    return components(found.field.ink, least_area=found.speck**2, least_side=found.speck)
+
+
+def find(gray):
+    before = gray.copy()
+    found = find_crop_writing(gray)
+    np.testing.assert_array_equal(gray, before)
+    return found
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.0, 3.0, 8.0])
+@pytest.mark.parametrize(("shade", "paper"), [(40, 235), (150, 230), (20, 110)])
+def test_a_clean_number_is_found_without_doubt_at_any_size(scale, shade, paper):
+    gray = crop(shade=shade, paper=paper)
+    sized = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    found = find(sized)
+    assert not found.doubtful
+    rows, columns = np.nonzero(np.abs(sized.astype(int) - paper) > 30)
+    whole = found.in_crop(
+        Box(
+            min(p.box.left for p in pieces(found)),
+            min(p.box.top for p in pieces(found)),
+            max(p.box.right for p in pieces(found)),
+            max(p.box.bottom for p in pieces(found)),
+        )
+    )
+    slack = 3 * max(1.0, scale)
+    assert abs(whole.left - columns.min()) <= slack
+    assert abs(whole.right - columns.max()) <= slack
+    assert abs(whole.top - rows.min()) <= slack
+    assert abs(whole.bottom - rows.max()) <= slack
+
+
+@pytest.mark.parametrize("paper", [90, 180, 255])
+def test_a_blank_crop_has_no_writing_and_no_doubt(paper):
+    found = find(crop("", paper=paper))
+    assert not found.field.ink.any() and not found.doubtful
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 2), (5, 900)])
+@pytest.mark.parametrize("shade", [0, 255])
+def test_a_crop_of_any_shape_is_looked_at_without_a_fault(shape, shade):
+    find(np.full(shape, shade, np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(60, 200), (200, 60), (30, 30), (1, 1)])
+def test_a_crop_that_is_all_black_is_in_doubt(shape):
+    assert find(np.zeros(shape, np.uint8)).doubtful
+
+
+def test_a_digit_that_was_blotted_out_is_in_doubt():
+    gray = crop("  5063")
+    gray[20:64, 12:56] = 10
+    found = find(gray)
+    under = found.in_crop(pieces(found)[0].box)
+    assert found.doubtful or under.left < 56
+
+
+def test_a_thin_black_margin_is_left_out():
+    gray = crop()
+    gray[:, :5] = 0
+    found = find(gray)
+    assert min(p.box.left for p in pieces(found)) / found.scale > 10
+
+
+def test_a_wide_black_margin_is_no_writing():
+    found = find(np.pad(crop(), ((0, 0), (70, 0))))
+    assert min(p.box.left for p in pieces(found)) / found.scale > 80
+
+
+def test_rules_above_and_below_are_left_out():
+    gray = crop()
+    gray[8:10], gray[70:72] = 60, 60
+    found = find(gray)
+    assert min(p.box.top for p in pieces(found)) / found.scale > 12
+    assert max(p.box.bottom for p in pieces(found)) / found.scale < 69
+
+
+def test_a_digit_that_is_cut_off_at_the_side_is_in_doubt():
+    gray = crop("52063", left=-6)
+    assert find(np.ascontiguousarray(gray[:, 10:])).doubtful or (
+        pieces(find(gray[:, 10:]))[0].box.left <= 1
+    )
+
+
+def test_a_second_line_of_digits_is_in_doubt():
+    gray = np.vstack([crop("52063"), crop("71940")])
+    assert find(gray).doubtful
+
+
+def test_a_faint_digit_beside_dark_ones_is_in_doubt():
+    gray = crop("5 063")
+    cv2.putText(gray, "2", (52, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.6, 175, 4)
+    found = find(gray)
+    assert found.doubtful or len(pieces(found)) > len(pieces(find(crop("5 063"))))
+
+
+def test_a_number_too_faint_to_read_is_no_blank():
+    for shade in range(150, 232, 8):
+        found = find(crop(shade=shade, paper=240))
+        assert found.doubtful or found.field.ink.any() or shade > 215, shade
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 120), st.integers(1, 200))
+@settings(max_examples=30, deadline=None)
+def test_boxes_of_the_writing_lie_in_the_crop(seed, h, w):
+    rng = np.random.default_rng(seed)
+    gray = np.full((h, w), 230, np.uint8)
+    for _ in range(3):
+        one, two = rng.integers([0, 0], [w, h], (2, 2)).tolist()
+        cv2.line(gray, one, two, int(rng.integers(0, 120)), int(rng.integers(1, 6)))
+    found = find(gray)
+    for piece in components(found.field.ink):
+        box = found.in_crop(piece.box)
+        assert 0 <= box.left < box.right <= w + 1 and 0 <= box.top < box.bottom <= h + 1

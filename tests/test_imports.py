@@ -1,0 +1,26 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("tensorflow", "keras", "prefect", "pandas", "matplotlib", "flows")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [("digitocr.cli", HEAVY), ("digitocr.pipeline", (*HEAVY, "sqlalchemy", "alembic"))],
+)
+def test_what_reading_does_not_need_is_not_imported(module, names):
+    program = f"import sys, {module}; print([n for n in {names!r} if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
