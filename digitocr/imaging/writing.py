@@ -30,6 +30,7 @@ LEAST_LEVEL = 0.17  # writing is darker than this against its paper; print-throu
 FAINT_LEVEL = 0.11  # what is darker than this and no ink may be writing too faint to read
 FAINT_SIDE_MM = 2.5
 BESIDE_SIDE_MM = 1.0  # what is written beside a field and smaller than this may be dust
+LEAST_REACHING = 0.05  # share of a piece in the field by which it reaches into it
 LEAST_INSIDE = 0.6  # share of a piece that lies in its field, though it runs over the edge
 
 
@@ -82,7 +83,7 @@ def find_writing(image: FieldImage, field: Field, neighbors: Sequence[Box] = ())
         return Writing(
             strengthen(nothing, dark, 1.0),
             faint=covered or _has_faint(smooth, nothing, expected, image),
-            clipped=_is_beside(pale, image, neighbors),
+            clipped=_is_beside(pale, image, neighbors, blank=True),
         )
     ink = binarize(left, level=level)
     ink = _without_lines(ink, image, field)
@@ -90,7 +91,8 @@ def find_writing(image: FieldImage, field: Field, neighbors: Sequence[Box] = ())
     ink = close_strokes(ink, whole, reach=2 * SLACK_PIXELS + round(0.4 * PER_MM))
     written = strengthen(ink, np.maximum(left, np.where(ink, dark, 0.0)), level)
     faint = covered or _has_faint(smooth, ink, expected, image)
-    beside = printed is not None and _is_beside(ink, image, neighbors)
+    no_digits = all(share_inside(one, image.box) < LEAST_INSIDE for one in components(ink))
+    beside = printed is not None and _is_beside(ink, image, neighbors, blank=no_digits)
     return Writing(written, faint, beside or _is_clipped(ink, image.box))
 
 
@@ -165,16 +167,26 @@ def _is_clipped(ink: Ink, box: Box) -> bool:
     return False
 
 
-def _is_beside(ink: Ink, image: FieldImage, neighbors: Sequence[Box]) -> bool:
-    """Say whether something is written beside the field and in no other: it may belong here.
+def _is_beside(
+    ink: Ink, image: FieldImage, neighbors: Sequence[Box], *, blank: bool = False
+) -> bool:
+    """Say whether something is written beside the field that may belong to it.
 
-    Only for forms whose print is known: a label beside the field would be taken for writing.
+    It may where it reaches into the field, where it stands level with it, and where the field
+    itself is blank; what is written in another field is that field's. Only for forms whose
+    print is known: a label beside the field would be taken for writing.
     """
+    box = image.box
     for piece in components(
         ink, least_area=round(0.5 * PER_MM**2), least_side=round(BESIDE_SIDE_MM * PER_MM)
     ):
-        if share_inside(piece, image.box) < LEAST_INSIDE and not any(
-            share_inside(piece, box) > 1 - LEAST_INSIDE for box in neighbors
+        share = share_inside(piece, box)
+        if share >= LEAST_INSIDE:
+            continue
+        level = min(piece.box.bottom, box.bottom) - max(piece.box.top, box.top)
+        near = share > LEAST_REACHING or level > 0.5 * piece.box.height
+        if (near or blank) and not any(
+            share_inside(piece, other) > 1 - LEAST_INSIDE for other in neighbors
         ):
             return True
     return False

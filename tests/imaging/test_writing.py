@@ -142,11 +142,17 @@ def test_a_digit_beside_the_box_is_flagged_whether_there_are_others_or_not(among
 
 
 def test_what_is_written_in_the_next_field_is_not_of_this_one():
-    gray = digit(printed(), "5", BOX.left + 45)
+    gray = printed()
     cv2.putText(gray, "3", (60, SIZE[0] - 1), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 30, 3)
     below = Box(BOX.left, BOX.bottom, BOX.right, BOX.bottom + 72)
     assert find(scanned(gray)).clipped
     assert not find(scanned(gray), neighbors=[below]).clipped
+
+
+def test_words_below_a_field_that_is_filled_in_are_none_of_it():
+    gray = digit(printed(), "5", BOX.left + 45)
+    cv2.putText(gray, "3", (60, SIZE[0] - 1), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 30, 3)
+    assert not find(scanned(gray)).clipped
 
 
 @pytest.mark.parametrize("kind", KINDS)
