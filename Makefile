@@ -56,7 +56,7 @@ golden: $(VENV)/.all
 	$(BIN)/python -m pytest tests/golden
 
 bench: $(VENV)/.all
-	$(BIN)/python -m pytest tests/bench -s
+	$(BIN)/python tests/bench/pages.py
 
 soak: $(VENV)/.all
 	$(BIN)/python -m pytest -m soak
