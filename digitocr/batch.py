@@ -12,13 +12,14 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -27,7 +28,7 @@ from sqlalchemy import Engine
 from digitocr import pipeline, resources, scans, templates
 from digitocr.db import batches, schema, store
 from digitocr.db.tables import BatchStatus
-from digitocr.errors import DigitocrError, ScanError, TemplateError
+from digitocr.errors import DigitocrError, ScanError, TemplateError, UsageError
 from digitocr.recognition.classifier import load_model
 from digitocr.scans import ScanFile
 from digitocr.settings import Settings
@@ -59,20 +60,24 @@ class FileOutcome:
     """What came of one file in this run.
 
     `pages` counts those read now; `known` says that nothing of it was new. `failed` holds the
-    pages that failed now, with their causes.
+    pages that failed now, with their causes; `stored` is false where there was nothing to
+    store them by, because not even the bytes could be read.
     """
 
     source: str
     pages: int
     known: bool
     failed: tuple[batches.FailedPage, ...]
+    stored: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
     """What came of a run: the batch as it stands now, and what this run did to it.
 
-    `batch` is None where nothing was new and the batch was never opened.
+    `batch` is None where nothing was new and the batch was never opened. `failed` holds what
+    failed in the batch, also before this run went on with it, and the `not_stored` files that
+    could not be opened and are in no batch.
     """
 
     batch: batches.BatchSummary | None
@@ -80,6 +85,7 @@ class RunSummary:
     known_files: int
     pages: int
     failed: tuple[batches.FailedPage, ...]
+    not_stored: int = 0
 
     @property
     def partial(self) -> bool:
@@ -126,9 +132,11 @@ def plan(
     DigitocrError
         If a path, the forms, the model or the database is wrong: before anything is read.
     """
+    if batch is not None and not batch.strip():
+        raise UsageError("--batch is empty; name the batch, or leave the option out")
     files = tuple(scans.find(paths))
     if not files:
-        shown = ", ".join(str(path) for path in paths)
+        shown = ", ".join(scans.shown(path) for path in paths)
         raise ScanError(
             f"{shown}: holds no scan; digitocr reads PNG, JPEG, TIFF, BMP, WebP and PDF"
         )
@@ -147,7 +155,7 @@ def plan(
     finally:
         engine.dispose()
     return Plan(
-        batch=name,
+        batch=store.stored_source(name),
         files=files,
         forms=str(forms_folder.resolve()),
         model=str(Path(find_model(settings)).resolve()),
@@ -160,7 +168,7 @@ def plan(
 
 
 def _batch_name(paths: Sequence[Path], known: Iterable[batches.BatchSummary]) -> str:
-    folder = paths[0].resolve().name or "scans"
+    folder = store.stored_source(paths[0].resolve().name) or "scans"
     unfinished = [
         one.name
         for one in known
@@ -252,10 +260,12 @@ def _arrive(
         store.open_batch(session, plan.batch, datetime.now(UTC))
         new = plan.named or not known
         if new:
-            media = file.path.suffix.lower().lstrip(".")
+            media = Path(file.source).suffix.lower().lstrip(".")
             new = store.add_arrival(
                 session, plan.batch, file.source, document, media, datetime.now(UTC)
             )
+        if not wanted and not new:
+            session.rollback()  # the batch stays closed as it was
     return wanted if wanted or new else None
 
 
@@ -308,18 +318,45 @@ def _store_unreadable(worker: _Worker, plan: Plan, file: ScanFile, cause: str) -
     A file whose bytes cannot even be read has no identity: it is named, and not stored.
     """
     failed = (batches.FailedPage(file.source, 1, cause),)
-    if not file.path.is_file():  # a pipe would be waited for
-        return FileOutcome(file.source, 1, False, failed)
-    try:
-        with file.path.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
-        return FileOutcome(file.source, 1, False, failed)
+    sha256 = _hash(file)
+    if sha256 is None:
+        return FileOutcome(file.source, 1, False, failed, stored=False)
     wanted = _arrive(worker, plan, file, Document(sha256, 0))
     if not wanted:
         return FileOutcome(file.source, 0, wanted is None, ())
     _save(worker, plan, PageReading(sha256, 1, PageStatus.FAILED, cause), None)
     return FileOutcome(file.source, 1, False, failed)
+
+
+def _store_deadly(worker: _Worker, plan: Plan, file: ScanFile) -> FileOutcome:
+    """Store that a process died over a file, with the page it was at.
+
+    That is the first one not yet stored. Where pages are read again nothing says which it
+    was: the file is named, and what was read of it before stands.
+    """
+    cause = "the process that read it died; look at the file, and save it anew"
+    sha256 = _hash(file) or ""
+    with schema.reading(worker.engine) as session:
+        arrived = store.is_known(session, file.source, sha256)
+        done = store.pages_done(session, sha256)
+    if not arrived:
+        return _store_unreadable(worker, plan, file, cause)
+    number = next(n for n in range(1, len(done) + 2) if n not in done)
+    failed = (batches.FailedPage(file.source, number, cause),)
+    if plan.again or plan.retry_failed:
+        return FileOutcome(file.source, 1, False, failed, stored=False)
+    _save(worker, plan, PageReading(sha256, number, PageStatus.FAILED, cause), None)
+    return FileOutcome(file.source, 1, False, failed)
+
+
+def _hash(file: ScanFile) -> str | None:
+    if not file.path.is_file():  # a pipe would be waited for
+        return None
+    try:
+        with file.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 # ---------------------------------------------------------------- a whole run
@@ -341,39 +378,78 @@ def _outcomes(plan: Plan) -> Iterator[FileOutcome]:
         for file in plan.files:
             yield from read_chunk(plan, (file,))
         return
-    lost: list[ScanFile] = []
-    chunks = [
+    chunks = deque(
         plan.files[at : at + CHUNK_FILES] for at in range(0, len(plan.files), CHUNK_FILES)
-    ]
+    )
+    plan = replace(plan, files=())  # a worker is handed its own files, not all of them
+    while chunks:
+        lost = yield from _read_by_pool(plan, chunks, workers)
+        yield from _read_one_by_one(plan, lost)
+
+
+def _read_by_pool(
+    plan: Plan, chunks: deque[tuple[ScanFile, ...]], workers: int
+) -> Generator[FileOutcome, None, list[ScanFile]]:
+    """Read chunks until none is left or a worker dies; give the files then in their hands.
+
+    No more is handed out than is worked on: whoever stops a run waits for that alone.
+    """
+    in_hand: dict[Future[tuple[FileOutcome, ...]], tuple[ScanFile, ...]] = {}
     with _pool(workers) as pool:
-        waiting = {pool.submit(read_chunk, plan, chunk): chunk for chunk in chunks}
-        for future in as_completed(waiting):
-            chunk = waiting[future]
+        try:
+            while chunks or in_hand:
+                while chunks and len(in_hand) < workers:
+                    future = _submit(pool, plan, chunks[0])
+                    in_hand[future] = chunks.popleft()
+                done, _ = wait(in_hand, return_when=FIRST_COMPLETED)
+                for future in sorted(done, key=lambda one: one.exception() is not None):
+                    yield from future.result()
+                    del in_hand[future]
+        except BrokenProcessPool:
+            log.warning("a process that read died; its files are read again, one by one")
+    return [file for chunk in in_hand.values() for file in chunk]
+
+
+def _read_one_by_one(plan: Plan, files: Sequence[ScanFile]) -> Iterator[FileOutcome]:
+    """Read files, one of which may be deadly, in a process of their own."""
+    left = deque(files)
+    while left:
+        with _pool(1) as pool:
             try:
-                yield from _result(future)
+                while left:
+                    yield from _submit(pool, plan, (left[0],)).result()
+                    left.popleft()
             except BrokenProcessPool:
-                lost += chunk
-    for file in lost:
-        yield from _read_alone(plan, file)
+                yield _store_deadly(_worker_for(plan), plan, left.popleft())
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     # A fork would carry locks of threads that OpenCV and SQLite hold at that moment.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=spawn, initializer=_go_with_parent)
 
 
-def _result(future: Future[tuple[FileOutcome, ...]]) -> tuple[FileOutcome, ...]:
-    return future.result()
-
-
-def _read_alone(plan: Plan, file: ScanFile) -> tuple[FileOutcome, ...]:
-    """Read a file that was in the hands of a worker that died, in a process of its own."""
+def _submit(
+    pool: ProcessPoolExecutor, plan: Plan, files: tuple[ScanFile, ...]
+) -> Future[tuple[FileOutcome, ...]]:
+    """Hand out files. What is started for them inherits that Ctrl-C is none of its business."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        with _pool(1) as pool:
-            return pool.submit(partial(read_chunk, plan, (file,))).result()
-    except BrokenProcessPool:
-        cause = f"{file.source}: the process that read it died; open the file and save it anew"
-        return (_store_unreadable(_worker_for(plan), plan, file, cause),)
+        return pool.submit(read_chunk, plan, files)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _go_with_parent() -> None:
+    """End this process when the one that started it is gone, by whatever way."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait_for_it() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_for_it, daemon=True).start()
 
 
 def finish(plan: Plan, outcomes: Sequence[FileOutcome]) -> RunSummary:
@@ -383,11 +459,12 @@ def finish(plan: Plan, outcomes: Sequence[FileOutcome]) -> RunSummary:
     summary = None
     try:
         with schema.reading(engine) as session:
-            opened = any(one.name == plan.batch for one in batches.list_batches(session))
-        if opened:
+            for one in batches.list_batches(session):
+                summary = one if one.name == plan.batch else summary
+        if summary and (failed or summary.status is BatchStatus.RUNNING):
+            failed += tuple(page for page in summary.failed_pages if page not in failed)
             with schema.writing(engine) as session:
-                so_far = batches.batch_summary(session, plan.batch)
-                status = BatchStatus.PARTIAL if so_far.failed_pages else BatchStatus.DONE
+                status = BatchStatus.PARTIAL if failed else BatchStatus.DONE
                 store.close_batch(session, plan.batch, status, datetime.now(UTC))
             with schema.reading(engine) as session:
                 summary = batches.batch_summary(session, plan.batch)
@@ -399,4 +476,5 @@ def finish(plan: Plan, outcomes: Sequence[FileOutcome]) -> RunSummary:
         known_files=sum(outcome.known for outcome in outcomes),
         pages=sum(outcome.pages for outcome in outcomes),
         failed=failed,
+        not_stored=sum(not outcome.stored for outcome in outcomes),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import os
 import sys
 import time
@@ -13,12 +15,14 @@ from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zipfile import BadZipFile
 
 import typer
 
 from digitocr import settings as settings_module
 from digitocr.errors import (
     EXIT_PARTIAL,
+    EXIT_STOPPED,
     DataError,
     DigitocrError,
     MissingExtraError,
@@ -72,10 +76,22 @@ ModelFolder = Annotated[
 OutputShape = Annotated[Shape, typer.Option("--format", help="How to print.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"digitocr {version('digitocr')}")
+        raise typer.Exit
+
+
 @app.callback()
 def program(
     show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and leave.",
+            is_eager=True,
+            callback=_print_version,
+        ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log a line a page.")] = False,
@@ -85,9 +101,6 @@ def program(
 
     Shown.quiet = quiet
     console.log_to_stderr(verbose=verbose)
-    if show_version:
-        print(f"digitocr {version('digitocr')}")
-        raise typer.Exit
 
 
 # ---------------------------------------------------------------- the main job
@@ -148,9 +161,15 @@ def process(
             retry_failed=retry_failed,
             keep_pages=keep_pages,
         )
-        with console.progress("Reading", len(plan.files), quiet=Shown.quiet) as advance:
-            summary = job.run(plan, progress=lambda outcome: advance(outcome.source))
-    console.closing_table(summary, time.monotonic() - started)
+        try:
+            with console.progress("Reading", len(plan.files), quiet=Shown.quiet) as advance:
+                summary = job.run(plan, progress=lambda outcome: advance(outcome.source))
+        except KeyboardInterrupt:
+            console.say("stopped; the same command goes on from here")
+            raise typer.Exit(EXIT_STOPPED) from None
+    if not Shown.quiet:
+        console.closing_table(summary, time.monotonic() - started)
+    console.show_failed(summary.failed)
     if summary.partial:
         raise typer.Exit(EXIT_PARTIAL)
 
@@ -229,11 +248,15 @@ def read(
             row |= _reading_row(reading)
         rows.append(row)
         if shape is Shape.JSONL:
-            print(json.dumps(row, ensure_ascii=False))
+            _print_json(row)
     if shape is Shape.TABLE:
         _print_readings(rows)
     if any("error" in row for row in rows):
         raise typer.Exit(EXIT_PARTIAL)
+
+
+def _print_json(row: dict[str, Any]) -> None:
+    print(json.dumps(row, ensure_ascii=False), flush=True)
 
 
 def _reading_row(reading: Reading) -> dict[str, Any]:
@@ -263,7 +286,7 @@ def _print_readings(rows: list[dict[str, Any]]) -> None:
     lines = []
     for row in rows:
         if "error" in row:
-            console.say(f"{row['image']}: {row['error']}")
+            console.say(row["error"])
             continue
         text = "(unreadable)" if row["text"] is None else row["text"] or "(blank)"
         why = "accepted" if row["accepted"] else ", ".join(row["reasons"])
@@ -285,12 +308,13 @@ def classify(
 ) -> None:
     """Classify single digits, dark on light or light on dark.
 
-    `digit` is null where the glyph is judged not to be a digit.
+    `digit` is null where the glyph is judged not to be a digit. Exit code 3: some pictures
+    could not be opened.
     """
     import numpy as np
 
     from digitocr import batch as job
-    from digitocr import console, scans
+    from digitocr import scans
     from digitocr.imaging.normalization import ink_intensity, normalize_all
     from digitocr.recognition.acceptance import Acceptance, accepts_digit
     from digitocr.recognition.classifier import load_model
@@ -300,55 +324,57 @@ def classify(
         raise UsageError("classify wants pictures, or --npz FILE with many")
     acceptance = Acceptance(settings.accept_digit, settings.accept_field)
     loaded = load_model(job.find_model(settings))
-    failed = False
-    grays: list[tuple[int, Any]] = []
-    if npz is not None:
-        grays = list(enumerate(_load_glyphs(npz)))
+    grays: list[Any] = [] if npz is None else list(_load_glyphs(npz))
+    rows: list[dict[str, Any]] = [{"index": index} for index in range(len(grays))]
     for index, image in enumerate(images or ()):
         try:
             with scans.open_scan(image, max_megapixels=settings.max_megapixels) as scan:
-                grays.append((index, scan.page(1).image))
+                grays.append(scan.page(1).image)
+            rows.append({"index": index})
         except ScanError as error:
-            failed = True
-            console.say(str(error))
-    glyphs = normalize_all([ink_intensity(gray) for _, gray in grays])
-    rows = loaded.classify(glyphs)
-    lines = []
-    for (index, _), row in zip(grays, rows, strict=True):
-        digit = int(np.argmax(row[:10]))
-        confidence = float(row[digit])
-        is_digit = int(np.argmax(row)) < 10
-        accepted = accepts_digit(confidence, is_digit, acceptance)
-        if shape is Shape.JSONL:
-            entry = {
-                "index": index,
-                "digit": digit if is_digit else None,
-                "confidence": round(confidence, 6),
-                "accepted": accepted,
-            }
-            print(json.dumps(entry))
-        else:
-            lines.append(
-                (
-                    str(index),
-                    str(digit) if is_digit else "(not a digit)",
-                    f"{confidence:.4f}",
-                    "yes" if accepted else "no",
-                )
-            )
-    if shape is Shape.TABLE:
-        console.rows_table(("index", "digit", "confidence", "accepted"), lines)
-    if failed:
+            rows.append({"image": str(image), "error": str(error)})
+    glyphs = normalize_all([ink_intensity(gray) for gray in grays])
+    opened = [row for row in rows if "error" not in row]
+    for row, probabilities in zip(opened, loaded.classify(glyphs), strict=True):
+        digit = int(np.argmax(probabilities[:10]))
+        confidence = float(probabilities[digit])
+        is_digit = int(np.argmax(probabilities)) < 10
+        row["digit"] = digit if is_digit else None
+        row["confidence"] = round(confidence, 6)
+        row["accepted"] = accepts_digit(confidence, is_digit, acceptance)
+    if shape is Shape.JSONL:
+        for row in rows:
+            _print_json(row)
+    else:
+        _print_digits(rows)
+    if len(opened) < len(rows):
         raise typer.Exit(EXIT_PARTIAL)
+
+
+def _print_digits(rows: list[dict[str, Any]]) -> None:
+    from digitocr import console
+
+    lines = []
+    for row in rows:
+        if "error" in row:
+            console.say(row["error"])
+            continue
+        digit = "(not a digit)" if row["digit"] is None else str(row["digit"])
+        accepted = "yes" if row["accepted"] else "no"
+        lines.append((str(row["index"]), digit, f"{row['confidence']:.4f}", accepted))
+    if lines:
+        console.rows_table(("index", "digit", "confidence", "accepted"), lines)
 
 
 def _load_glyphs(file: Path) -> Any:
     import numpy as np
 
     try:
-        with np.load(file, allow_pickle=False) as found:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
             glyphs = found["x"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}; name an .npz file") from error
+    except (ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(
             f"{file}: {error}; it must be an .npz with x (N, H, W) uint8"
         ) from error
@@ -362,14 +388,19 @@ def _load_glyphs(file: Path) -> Any:
 # ---------------------------------------------------------------- models
 
 
-@app.command()
+# `--data a b c` as well as `--data a --data b`: what follows the option is handed on.
+SEVERAL = {"allow_extra_args": True, "allow_interspersed_args": True}
+
+
+@app.command(context_settings=SEVERAL)
 def train(
+    context: typer.Context,
     architecture: Annotated[
         str, typer.Option(help="Name of the network; see the model reference.")
     ] = "digitocr-76k",
     data: Annotated[
         list[str] | None,
-        typer.Option(help="Names of data sets or .npz files. Default: all that are there."),
+        typer.Option(help="Names of data sets or .npz files. Default: mnist."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Rounds over the data.", min=1)] = None,
     out: Annotated[Path, typer.Option(help="Model folder to write.")] = Path("runs/model"),
@@ -378,12 +409,15 @@ def train(
     """Train a digit classifier; writes a model folder with its card, report and plots."""
     with _needs("train"):
         from digitocr.training import train as training
-    folder = training.train(architecture, data or (), epochs, out, seed, settings_module.load())
-    print(folder)
+    if not Shown.quiet:
+        logging.getLogger("digitocr").setLevel(logging.INFO)
+    names = (*(data or ()), *context.args)
+    print(training.train(architecture, names, epochs, out, seed, settings_module.load()))
 
 
-@app.command()
+@app.command(context_settings=SEVERAL)
 def evaluate(
+    context: typer.Context,
     model: Annotated[
         Path | None, typer.Option(help="Model folder, or a Keras file from elsewhere.")
     ] = None,
@@ -401,7 +435,8 @@ def evaluate(
     from digitocr import batch as job
 
     settings = settings_module.load()
-    found = evaluation.evaluate(model or job.find_model(settings), data or (), settings, report)
+    names = (*(data or ()), *context.args)
+    found = evaluation.evaluate(model or job.find_model(settings), names, settings, report)
     if as_json:
         print(json.dumps(found, indent=1))
     else:
@@ -437,6 +472,8 @@ def _print_figures(found: dict[str, Any]) -> None:
 
 @contextmanager
 def _needs(extra: str) -> Iterator[None]:
+    """Import an optional part; without it say how to install it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets at length
     try:
         yield
     except ModuleNotFoundError as error:
@@ -563,7 +600,7 @@ def export(
             parts = rows_of.wide(rows_of.rows(session, **wanted))
         count = rows_of.write(parts, rows_of.Format(format_.value), target)
     if out is not None and not Shown.quiet:
-        console.say(f"{count} rows written to {out}")
+        console.say(f"{console.counted(count, 'row')} written to {out}")
 
 
 def _filters(
@@ -576,13 +613,12 @@ def _filters(
     until: datetime | None,
 ) -> dict[str, Any]:
     from digitocr.db.export import FieldStatus
+    from digitocr.db.store import stored_source
 
+    named = {"batch": batch, "form": form, "field": field, "source": source}
     return {
-        "batch": batch,
-        "form": form,
-        "field": field,
+        **{key: None if text is None else stored_source(text) for key, text in named.items()},
         "status": None if status is None else FieldStatus(status.value),
-        "source": source,
         "since": None if since is None else since.replace(tzinfo=UTC),
         "until": None if until is None else until.replace(tzinfo=UTC),
     }
@@ -638,7 +674,9 @@ def batch_remove(
         typer.confirm(f"Remove batch '{name}' and its readings for good?", abort=True)
     with schema.writing(engine) as session:
         count = batches.remove_batch(session, name)
-    console.say(f"batch '{name}' is removed, with {count} documents that were in no other")
+    if not Shown.quiet:
+        documents = console.counted(count, "document")
+        console.say(f"batch '{name}' is removed, with {documents} in no other batch")
 
 
 # ---------------------------------------------------------------- forms
@@ -660,9 +698,7 @@ def form_check(
     With --overlay, pictures show where the fields are; with --scans too, where they came to
     lie on filled pages, and what was read there.
     """
-    import cv2
-
-    from digitocr import pipeline
+    from digitocr import console, pipeline
     from digitocr.forms import check
     from digitocr.templates import FormTemplate
 
@@ -672,10 +708,9 @@ def form_check(
         raise UsageError("--scans draws pictures: name a folder for them with --overlay")
     failed = False
     if overlay is not None:
-        overlay.mkdir(parents=True, exist_ok=True)
         for page in range(1, len(template.pages) + 1):
             file = overlay / f"{template.name}-{page}.png"
-            cv2.imwrite(str(file), check.overlay(template, page))
+            _write_picture(file, check.overlay(template, page))
             print(file)
         failed = _draw_scans(scans or [], template, overlay)
     warnings = check.check(template)
@@ -683,13 +718,12 @@ def form_check(
         print(warning)
     if warnings or failed:
         raise typer.Exit(EXIT_PARTIAL)
-    print(f"{template}: {len(template.fields)} fields on {len(template.pages)} pages: fine")
+    fields = console.counted(len(template.fields), "field")
+    print(f"{template}: {fields} on {console.counted(len(template.pages), 'page')}: fine")
 
 
 def _draw_scans(paths: list[Path], template: FormTemplate, folder: Path) -> bool:
     """Read scans and draw what was read over them; say whether any page failed."""
-    import cv2
-
     from digitocr import batch as job
     from digitocr import console, pipeline, scans
     from digitocr.forms.overlay import readings_over
@@ -710,10 +744,20 @@ def _draw_scans(paths: list[Path], template: FormTemplate, folder: Path) -> bool
                     )
                     continue
                 picture = folder / f"{file.path.stem}-{page.number}.png"
-                cv2.imwrite(str(picture), readings_over(page.image, reading, template))
+                _write_picture(picture, readings_over(page.image, reading, template))
                 residual = f"{reading.residual_mm:.2f} mm off"
                 print(f"{picture}  {residual}")
     return failed
+
+
+def _write_picture(file: Path, picture: Any) -> None:
+    import cv2
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}; name a folder with --overlay") from error
 
 
 @form_app.command("fill")
@@ -730,7 +774,9 @@ def form_fill(
     from digitocr.templates import FormTemplate
 
     rows = fill.fill_pages(FormTemplate.load(form), count, out, seed, clean=clean)
-    console.say(f"{count} forms filled in {out}, {len(rows)} fields in {out / 'truth.csv'}")
+    if not Shown.quiet:
+        forms = console.counted(count, "form")
+        console.say(f"{forms} filled in {out}, {len(rows)} fields in {out / 'truth.csv'}")
 
 
 # ---------------------------------------------------------------- database
@@ -759,15 +805,37 @@ def db_check(database: Database = None) -> None:
 
 def main() -> None:
     """Run the command line; an error is one clear line and an exit code of its class."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names may hold what is no text; as \udcff it is valid JSON, and comes back.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
     except DigitocrError as error:
-        line = " ".join(str(error).split())
-        print(f"digitocr: {line}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
+        code = error.exit_code
+        print(f"digitocr: {' '.join(str(error).split())}", file=sys.stderr)
+    except typer.TyperException as error:
+        code = error.exit_code
+        print(_usage_error(error), file=sys.stderr)
+    except typer.Abort:
+        code = DigitocrError.exit_code
+        print("digitocr: stopped; nothing was changed", file=sys.stderr)
+    except (BrokenPipeError, SystemExit) as error:
+        # Who read our output has enough of it (`| head`); typer leaves on that by itself.
+        if not isinstance(error.__context__ or error, BrokenPipeError):
+            raise
+        code = 0
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    sys.exit(code)
+
+
+def _usage_error(error: typer.TyperException) -> str:
+    """Say on one line what is wrong with a command; one that says nothing gets its help."""
+    message = error.format_message()
+    context: typer.Context | None = getattr(error, "ctx", None)
+    if context is None or message == context.get_help():
+        return message
+    return f"digitocr: {message.rstrip('.')} (see `{context.command_path} --help`)"
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from digitocr.batch import RunSummary
 from digitocr.db.batches import BatchSummary, FailedPage
 
 PLAIN_EVERY_S = 10.0
-PIPED_WIDTH = 140
+PIPED_WIDTH = 10_000  # a row stays one line for grep and awk
 MOST_FAILED_SHOWN = 20
 
 Advance = Callable[[str], None]
@@ -53,7 +53,7 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Advance]:
             task = bar.add_task(what, total=total, note="")
 
             def advance(note: str) -> None:
-                bar.update(task, advance=1, note=escape(note[-40:]))
+                bar.update(task, advance=1, note=escape(one_line(note[-40:])))
 
             yield advance
     else:
@@ -70,7 +70,7 @@ def _plain_lines(what: str, total: int) -> Advance:
         now = time.monotonic()
         if done == total or now - shown >= PLAIN_EVERY_S:
             shown = now
-            say(f"{what}: {done} of {total} files, {now - started:.0f} s")
+            say(f"{what}: {done} of {counted(total, 'file')}, {now - started:.0f} s")
 
     return advance
 
@@ -79,6 +79,11 @@ def say(message: str) -> None:
     """Print a message for the operator."""
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
+
+
+def one_line(text: str) -> str:
+    """Write text so that it can be shown: what cannot be printed is escaped, line ends too."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def log_to_stderr(*, verbose: bool) -> None:
@@ -91,24 +96,26 @@ def log_to_stderr(*, verbose: bool) -> None:
 
 
 def closing_table(summary: RunSummary, seconds: float) -> None:
-    """Print what came of a run, the failed pages by name."""
+    """Print what came of a run."""
     out = _out()
+    before = f"{summary.known_files} of {counted(summary.files, 'file')} read before."
     if summary.batch is None:
-        out.print(f"Nothing new: all {summary.files} files were read before.", soft_wrap=True)
+        if not summary.failed:
+            out.print(f"Nothing new: {before}", soft_wrap=True)
         return
     one = summary.batch
-    table = Table(title=f"Batch {escape(one.name)}", title_justify="left", box=box.SIMPLE_HEAD)
+    table = _table(f"Batch {escape(one_line(one.name))}")
     for column in (
         "documents",
         "pages",
         "fields",
         "accepted",
-        "to review",
-        "blank pages",
+        "to\nreview",
+        "blank\npages",
         "failed",
         "pages/s",
     ):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     speed = f"{summary.pages / seconds:.1f}" if summary.pages and seconds else "–"
     table.add_row(
         str(one.documents),
@@ -117,19 +124,18 @@ def closing_table(summary: RunSummary, seconds: float) -> None:
         _part(one.accepted, one.fields),
         _part(one.to_review, one.fields),
         str(one.blank_pages),
-        str(len(one.failed_pages)),
+        str(len(one.failed_pages) + summary.not_stored),
         speed,
     )
     out.print(table)
     if summary.known_files:
-        out.print(f"{summary.known_files} of {summary.files} files were read before.")
-    show_failed(summary.failed)
+        out.print(before)
 
 
 def show_failed(failed: tuple[FailedPage, ...]) -> None:
     """Name pages that failed, with their causes, on stderr."""
     for page in failed[:MOST_FAILED_SHOWN]:
-        say(f"failed: {page.source} page {page.page}: {page.cause}")
+        say(f"failed: {one_line(page.source)} page {page.page}: {one_line(page.cause)}")
     if len(failed) > MOST_FAILED_SHOWN:
         say(
             f"failed: {len(failed) - MOST_FAILED_SHOWN} more; "
@@ -139,19 +145,19 @@ def show_failed(failed: tuple[FailedPage, ...]) -> None:
 
 def batch_table(found: tuple[BatchSummary, ...]) -> None:
     """Print a line a batch."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("batch", "status", "begun (UTC)"):
-        table.add_column(column)
-    for column in ("documents", "pages", "fields", "accepted", "to review", "blank", "failed"):
-        table.add_column(column, justify="right")
+    table = _table()
+    table.add_column("batch", overflow="fold")
+    for column in ("status", "begun"):
+        table.add_column(column, no_wrap=True)
+    for column in ("docs", "pages", "accepted", "to\nreview", "blank", "failed"):
+        table.add_column(column, justify="right", no_wrap=True)
     for one in found:
         table.add_row(
-            escape(one.name),
+            escape(one_line(one.name)),
             str(one.status),
-            f"{one.created_at:%Y-%m-%d %H:%M}",
+            f"{one.created_at:%Y-%m-%d}",
             str(one.documents),
             str(one.pages),
-            str(one.fields),
             str(one.accepted),
             str(one.to_review),
             str(one.blank_pages),
@@ -161,13 +167,25 @@ def batch_table(found: tuple[BatchSummary, ...]) -> None:
 
 
 def rows_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print plain rows under their columns."""
-    table = Table(box=box.SIMPLE_HEAD)
+    """Print plain rows under their columns; the first and the last are folded if need be."""
+    table = _table()
     for column in columns:
-        table.add_column(column, overflow="fold")
+        folded = column in (columns[0], columns[-1])
+        table.add_column(column, overflow="fold", no_wrap=not folded)
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(escape(one_line(cell)) for cell in row))
     _out().print(table)
+
+
+def _table(title: str | None = None) -> Table:
+    """Begin a table, narrow enough for a terminal of 80 columns."""
+    gap = (0, 0, 0, 1)
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=gap)
+
+
+def counted(number: int, thing: str) -> str:
+    """Write how many there are of a thing whose plural has an s."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _out() -> Console:

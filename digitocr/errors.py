@@ -12,13 +12,15 @@ DigitocrError                    1
 ├── DataError                    17  a data file to train or evaluate on is wrong or missing
 └── MissingExtraError            18  an optional part is not installed
 
-Exit code 3 is no error class: the job was done, but some pages or images failed.
+Exit code 3 is no error class: the job was done, but some pages or images failed; 130 says that
+someone stopped it with Ctrl-C.
 Anything that is not in this family is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
 
 EXIT_PARTIAL = 3
+EXIT_STOPPED = 130
 
 
 class DigitocrError(Exception):

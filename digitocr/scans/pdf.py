@@ -81,7 +81,9 @@ def open_pdf(
             if document.get_formtype() != raw.FORMTYPE_NONE:
                 document.init_forms()  # what is typed into its fields is drawn too
     except pypdfium2.PdfiumError as error:
-        if error.err_code in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY):
+        # PDFium's code may be that of the file before: one without pages sets none.
+        locked = error.err_code in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY)
+        if locked and b"/Encrypt" in data:
             raise ScanError("is encrypted; save it without a password") from error
         raise ScanError("is damaged or has no pages; save or scan it again") from error
 
