@@ -22,6 +22,8 @@ LEAST_HEIGHT = 90  # crops are enlarged to this, so that a stroke is more than t
 MOST_HEIGHT = 360  # and shrunken to this
 GRAIN_PIXELS = 0.75  # of the crop as scanned
 MOST_MARGIN = 0.5  # share of a crop that may be black margin
+LEAST_PAPER = 60  # gray: what is darker over a large area is a margin
+MARGIN_SHARE = 0.5  # of the gray of the paper: the same
 LEAST_LEVEL = 0.15  # writing is darker than this against its paper
 
 
@@ -60,8 +62,10 @@ def find_crop_writing(gray: Gray) -> CropWriting:
     # Scanned pencil is a string of specks: a little blur joins them.
     sized = cv2.GaussianBlur(sized, (0, 0), max(0.6, scale * GRAIN_PIXELS))
     reach = int(np.clip(min(h, w) // 2, 24, 80))
-    dark = darkness(sized, reach=reach)
-    covered = _is_covered(solid(sized, reach=reach))
+    # A margin is dark beside the paper, whatever its own gray.
+    margin = max(LEAST_PAPER, round(MARGIN_SHARE * float(np.quantile(sized, 0.9))))
+    dark = darkness(sized, reach=reach, least_paper=margin)
+    covered = _is_covered(solid(sized, reach=reach, least_paper=margin))
     level = ridge_darkness(dark)
     if level < LEAST_LEVEL:
         nothing = np.zeros(dark.shape, bool)
@@ -81,6 +85,7 @@ def find_crop_writing(gray: Gray) -> CropWriting:
         or doubtful_lines
         or left_out
         or (bordered and any(_may_be_line(piece, h) for piece in kept))
+        or any(piece.box.height >= 0.97 * h for piece in kept)
         or (_has_faint(dark, written, level) if kept else _has_traces(dark))
     )
     return CropWriting(strengthen(written, dark, level), scale, speck, doubtful)
