@@ -15,6 +15,7 @@ from digitocr.imaging.segmentation import (
     mark_of,
     segment_cells,
     segment_open,
+    slant_of,
     share_inside,
     strengthen,
 )
@@ -326,3 +327,29 @@ def test_any_ink_at_all_gives_a_lattice_that_can_be_crossed(seed):
     if lattice.glyphs:
         obeys(lattice)
     cells_of(drawn)
+
+
+def leaning_pair():
+    """Draw two leaning strokes joined by a thin bar: no upright column parts them."""
+    drawn = canvas()
+    for x in (60, 105):
+        cv2.line(drawn, (x, 80), (x + 48, 20), 255, 6)
+    cv2.line(drawn, (84, 50), (129, 50), 255, 2)
+    return drawn
+
+
+def test_a_cut_leans_as_the_writing_does():
+    lattice = open_(leaning_pair())
+    singles = [one for one in lattice.glyphs if one.end == one.start + 1]
+    assert len(singles) == 2
+    one, other = (glyph.box for glyph in singles)
+    assert other.left < one.right, "no upright column lies between them"
+    assert one.top == other.top and one.bottom == other.bottom, "each has a whole stroke"
+
+
+@pytest.mark.parametrize("lean", [-0.2, 0.0, 0.4, 0.8])
+def test_the_lean_of_strokes_is_found(lean):
+    drawn = canvas()
+    for x in (60, 100, 140):
+        cv2.line(drawn, (x, 80), (round(x + 60 * lean), 20), 255, 4)
+    assert slant_of(components(drawn > 0), 60) == pytest.approx(lean, abs=0.11)
