@@ -30,6 +30,7 @@ from digitocr.recognition.decoding import Decoded, Rows, decode, digit_hypothese
 from digitocr.settings import Settings
 from digitocr.templates import FormTemplate
 from digitocr.types import (
+    MM_PER_INCH,
     Box,
     Field,
     FieldKind,
@@ -124,7 +125,7 @@ def read_page(page: Page, reader: Reader) -> PageReading:
         version=form.version,
         template_page=registered.template.number,
         homography=registered.homography,
-        residual_mm=registered.residual / registered.template.dpi * registration.MM_PER_INCH,
+        residual_mm=registered.residual / registered.template.dpi * MM_PER_INCH,
         readings=readings,
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MM_PER_INCH = 25.4
 GLYPH_SIZE = 28
 NORMALIZATION = "mnist-20-in-28-v1"  # of `imaging.normalization`; a card names the one it needs
 
@@ -23,6 +24,7 @@ Gray = NDArray[np.uint8]  # (H, W); 0 is black ink, 255 is white paper, as scann
 Ink = NDArray[np.bool_]  # (H, W); True where there is ink
 GlyphImage = NDArray[np.float32]  # (28, 28); 0.0 paper, 1.0 ink, as the classifier expects
 Homography = NDArray[np.float64]  # (3, 3); page pixels → template pixels
+Points = NDArray[np.float64]  # (N, 2); x, y
 Classify = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 # (N, 28, 28) → (N, C), rows sum to 1; columns 0–9 are the digits, and where the card names
 # it the last is `other`: not a digit

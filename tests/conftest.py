@@ -84,7 +84,7 @@ def slips(tmp_path_factory) -> Path:
 @pytest.fixture
 def workplace(slips, tmp_path, monkeypatch) -> Iterator[Path]:
     """Stand in a folder as an operator has it: forms/slip, scans with three slips."""
-    from digitocr import batch
+    from digitocr.batch import reading
 
     for name in [name for name in os.environ if name.startswith(OURS)]:
         monkeypatch.delenv(name)
@@ -95,7 +95,7 @@ def workplace(slips, tmp_path, monkeypatch) -> Iterator[Path]:
         shutil.copy(slips / "scans" / f"slip-00{number}.png", tmp_path / "scans")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    worker = vars(batch._kept).pop("worker", None)
+    worker = vars(reading._kept).pop("worker", None)
     if worker is not None:
         worker.engine.dispose()
 

@@ -536,6 +536,16 @@ def test_a_command_that_is_used_wrongly_gets_one_line(digitocr, workplace, words
     one_line(digitocr(*words), code, part)
 
 
+def test_a_scan_that_cannot_be_drawn_over_is_named_and_the_others_go_on(digitocr, workplace):
+    (workplace / "scans" / "slip-000.png").write_text("no picture")
+    done = digitocr("form", "check", "forms/slip", "--overlay", "look", "--scans", "scans")
+    assert done.code == PARTIAL
+    assert len(done.lines) == 1, done.err
+    assert done.err.startswith("scans/slip-000.png: is not a scan; ")
+    drawn = sorted(path.name for path in (workplace / "look").iterdir())
+    assert drawn == ["slip-001-1.png", "slip-002-1.png", "slip-003-1.png", "slip-1.png"]
+
+
 def test_what_is_asked_of_a_batch_that_is_not_there_is_refused(digitocr, workplace):
     assert digitocr("process", "scans").code == 0
     for words in (("show", "nope"), ("remove", "nope", "--yes")):

@@ -10,9 +10,18 @@ import numpy as np
 
 from digitocr.forms.fill import blank, dividers
 from digitocr.templates import FormTemplate
-from digitocr.types import Anchor, Box, Field, FieldKind, FieldType, Gray, PageTemplate, Rule
+from digitocr.types import (
+    MM_PER_INCH,
+    Anchor,
+    Box,
+    Field,
+    FieldKind,
+    FieldType,
+    Gray,
+    PageTemplate,
+    Rule,
+)
 
-MM_PER_INCH = 25.4
 LEAST_WIDTH_MM = 3.5  # of one digit: narrower, and writers run into the next
 LEAST_HEIGHT_MM = 4.5
 LEAST_MARGIN_MM = 4.0  # printers and scanners lose the rim of the sheet

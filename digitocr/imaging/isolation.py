@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from digitocr.imaging.binarization import darkness
-from digitocr.imaging.registration import MM_PER_INCH, Points, best_offset
-from digitocr.types import Box, Field, Gray, Homography, RegisteredPage
+from digitocr.imaging.registration import best_offset
+from digitocr.types import MM_PER_INCH, Box, Field, Gray, Homography, Points, RegisteredPage
 
 READING_DPI = 200.0  # a digit of 5 mm is 40 pixels high: twice what the classifier wants
 PER_MM = READING_DPI / MM_PER_INCH

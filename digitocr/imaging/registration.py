@@ -1,6 +1,6 @@
-"""Lay a page onto its template: find anchors or features, estimate the homography, measure it.
+"""Lay a page onto its template: estimate the homography, refine it, measure what is left.
 
-Two rungs give a first homography: printed anchors (squares, ArUco), then features of the
+Two rungs give a first homography (`landmarks`): printed anchors, then features of the
 empty form. Where the form has a reference, the first estimate is then refined and judged by
 the same measurement: blocks of the printed form are looked for around the place where they
 should be. Their displacements mend the homography, and what is left of them is the residual.
@@ -20,16 +20,31 @@ from numpy.typing import NDArray
 
 from digitocr.errors import RegistrationError
 from digitocr.imaging.binarization import Darkness, darkness
-from digitocr.types import Anchor, Box, Gray, Homography, Page, PageTemplate, RegisteredPage
+from digitocr.imaging.landmarks import (
+    Features,
+    View,
+    apply,
+    find_features,
+    find_markers,
+    find_squares,
+    from_anchors,
+    from_features,
+    is_sane,
+    resize,
+    view_of,
+)
+from digitocr.types import (
+    MM_PER_INCH,
+    Box,
+    Gray,
+    Homography,
+    Page,
+    PageTemplate,
+    Points,
+    RegisteredPage,
+)
 
-Points = NDArray[np.float64]  # (N, 2); x, y
-Markers = dict[tuple[str, int], tuple[float, float]]  # dictionary, number → x, y on the page
-
-MM_PER_INCH = 25.4
 MATCH_DPI = 100.0  # blocks are compared at this resolution
-VIEW_SIDE = 1400  # longer side of the copy of a page that anchors are sought in
-FEATURE_SIDE = 1000  # and of that for features
-MOST_FEATURES = 1200
 BLOCK_MM = 11.0
 BLOCK_PITCH_MM = 6.0
 MOST_BLOCKS = 40
@@ -39,26 +54,8 @@ SEARCHES_MM = ((6.0, 2), (2.0, 1))
 LEAST_SUPPORT = 0.7  # share of blocks that must be found near their places
 TIE = 0.03  # forms whose support differs by less are not told apart
 NEAR_MM = 1.0
-SQUARE_REACH = 0.16  # share of the page's longer side that an anchor may be from its place
-LEAST_INLIERS = 14
 BOX_REACH_MM = 0.9  # how far from its place the line of a box may be
 BOX_DARKNESS = 0.12
-ARUCO = {
-    "4x4_50": cv2.aruco.DICT_4X4_50,
-    "4x4_100": cv2.aruco.DICT_4X4_100,
-    "5x5_50": cv2.aruco.DICT_5X5_50,
-    "5x5_100": cv2.aruco.DICT_5X5_100,
-    "6x6_50": cv2.aruco.DICT_6X6_50,
-    "6x6_250": cv2.aruco.DICT_6X6_250,
-}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Features:
-    """Keypoints of a picture: points in its own pixels, and their descriptors."""
-
-    points: Points
-    descriptors: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,14 +73,6 @@ class Reference:
     side: int
     features: Features | None
     boxes: tuple[Box, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _View:
-    """A shrunken copy of the page: `scale` is view pixels per page pixel."""
-
-    image: Gray
-    scale: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,10 +110,11 @@ def prepare(template: PageTemplate, boxes: Sequence[Box] = ()) -> Reference:
     if template.reference is None:
         nothing = np.empty((0, 2), np.intp)
         return Reference(template, scale, None, nothing, side, None, tuple(boxes))
-    small = _resize(template.reference, scale)
+    small = resize(template.reference, scale)
     dark = _match_darkness(small, template.dpi * scale)
     blocks = _choose_blocks(dark, side)
-    return Reference(template, scale, dark, blocks, side, _features(_view(template.reference)))
+    features = find_features(view_of(template.reference))
+    return Reference(template, scale, dark, blocks, side, features)
 
 
 def register(
@@ -144,17 +134,18 @@ def register(
     RegistrationError
         If the page fits none of them, or two of them equally well.
     """
-    view = _view(page.image)
+    view = view_of(page.image)
     fits: list[Fit] = []
-    squares, markers = _squares(view), _find_markers(view, references)
+    squares = find_squares(view)
+    markers = find_markers(view, [one.template for one in references])
     for reference in references:
-        for start in _from_anchors(view, reference.template, squares, markers):
+        for start in from_anchors(view, reference.template, squares, markers):
             fits += _judge(view, reference, start)
     good = [fit for fit in fits if _fits(fit, max_residual_mm)]
     if not good:
-        found = _features(view)
+        found = find_features(view)
         for reference in references:
-            by_features = _from_features(found, reference)
+            by_features = from_features(found, reference.features, reference.template.dpi)
             if by_features is not None:
                 fits += _judge(view, reference, by_features)
         good = [fit for fit in fits if _fits(fit, max_residual_mm)]
@@ -210,20 +201,6 @@ def _cause(fits: Sequence[Fit], max_residual_mm: float) -> str:
     )
 
 
-def _resize(image: Gray, scale: float) -> Gray:
-    if scale >= 1.0:
-        return image
-    h, w = image.shape
-    size = (max(1, round(w * scale)), max(1, round(h * scale)))
-    resized: Gray = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return resized
-
-
-def _view(image: Gray) -> _View:
-    scale = min(1.0, VIEW_SIDE / max(image.shape))
-    return _View(_resize(image, scale), scale)
-
-
 def _match_darkness(gray: Gray, dpi: float) -> Darkness:
     dark = darkness(gray, reach=round(dpi * 0.2), margins=False)
     # Hairlines of one pixel jump between scans; a little blur makes them comparable.
@@ -257,182 +234,10 @@ def _choose_blocks(dark: Darkness, side: int) -> NDArray[np.intp]:
     return np.array(chosen, np.intp).reshape(-1, 2)
 
 
-# ---------------------------------------------------------------- first estimates
-
-
-def _squares(view: _View) -> NDArray[np.float64]:
-    """Find solid dark squares: rows of x, y, side in page pixels."""
-    blurred = cv2.GaussianBlur(view.image, (3, 3), 0)
-    ink = cv2.adaptiveThreshold(
-        blurred, 1, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, 101, 40
-    )
-    _, _, stats, centers = cv2.connectedComponentsWithStatsWithAlgorithm(
-        ink, 8, cv2.CV_32S, cv2.CCL_BBDT
-    )
-    w, h, area = (stats[:, i].astype(np.float64) for i in (2, 3, 4))
-    side = np.sqrt(area)
-    is_square = (
-        (side >= 6)
-        & (side <= max(view.image.shape) / 15)
-        & (np.minimum(w, h) >= 0.75 * np.maximum(w, h))
-        & (area >= 0.72 * w * h)
-    )
-    is_square[0] = False
-    rows = np.column_stack([centers[is_square], side[is_square]]) / view.scale
-    return rows.reshape(-1, 3)
-
-
-def _from_anchors(
-    view: _View,
-    template: PageTemplate,
-    squares: NDArray[np.float64],
-    markers: Markers,
-) -> list[Homography]:
-    """Estimate homographies, page → template, from the printed anchors."""
-    aruco = [anchor for anchor in template.anchors if anchor.kind == "aruco"]
-    if len(aruco) >= 3:
-        start = _from_aruco(markers, aruco)
-        return [] if start is None else [start]
-    square = [anchor for anchor in template.anchors if anchor.kind == "square"]
-    if len(square) < 3 or len(squares) < 3:
-        return []
-    h, w = (side / view.scale for side in view.image.shape)
-    starts = []
-    for turns in range(4):
-        portrait = turns % 2 == 0
-        turned_w, turned_h = (w, h) if portrait else (h, w)
-        ratio = (turned_w / template.width) / (turned_h / template.height)
-        if not 0.75 < ratio < 1.33:
-            continue
-        start = _from_squares(square, template, squares, _turn(w, h, turns), turned_w, turned_h)
-        if start is not None:
-            starts.append(start)
-    return starts
-
-
-def _turn(w: float, h: float, turns: int) -> Homography:
-    """Turn page coordinates clockwise by `turns` quarter turns, about the page."""
-    matrices = (
-        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-        [[0, -1, h], [1, 0, 0], [0, 0, 1]],
-        [[-1, 0, w], [0, -1, h], [0, 0, 1]],
-        [[0, 1, 0], [-1, 0, w], [0, 0, 1]],
-    )
-    return np.array(matrices[turns], np.float64)
-
-
-def _from_squares(
-    anchors: Sequence[Anchor],
-    template: PageTemplate,
-    squares: NDArray[np.float64],
-    turn: Homography,
-    w: float,
-    h: float,
-) -> Homography | None:
-    """Pair the anchors with the squares nearest to where the whole page would have them."""
-    scale_x, scale_y = w / template.width, h / template.height
-    places = apply(turn, squares[:, :2])
-    reach = SQUARE_REACH * max(w, h)
-    targets, found = [], []
-    for anchor in anchors:
-        expected = np.array([anchor.center[0] * scale_x, anchor.center[1] * scale_y])
-        size = anchor.size * (scale_x + scale_y) / 2
-        distance = np.hypot(*(places - expected).T)
-        likely = (np.abs(np.log(squares[:, 2] / size)) < 0.45) & (distance < reach)
-        if likely.any():
-            nearest = int(np.flatnonzero(likely)[np.argmin(distance[likely])])
-            targets.append(anchor.center)
-            found.append(squares[nearest, :2])
-    if len(found) < 3 or len({tuple(p) for p in found}) < len(found):
-        return None
-    return _solve(np.array(found), np.array(targets, np.float64))
-
-
-def _find_markers(view: _View, references: Sequence[Reference]) -> Markers:
-    """Find the ArUco markers of every dictionary that some form uses."""
-    anchors = [anchor for one in references for anchor in one.template.anchors]
-    found: Markers = {}
-    for dictionary in sorted({a.dictionary for a in anchors if a.dictionary is not None}):
-        detector = cv2.aruco.ArucoDetector(
-            cv2.aruco.getPredefinedDictionary(ARUCO[dictionary]),
-            cv2.aruco.DetectorParameters(),
-        )
-        corners, ids, _ = detector.detectMarkers(view.image)
-        for number, quad in zip([] if ids is None else ids.ravel(), corners, strict=False):
-            center = quad.reshape(4, 2).mean(0) / view.scale
-            found[dictionary, int(number)] = (float(center[0]), float(center[1]))
-    return found
-
-
-def _from_aruco(markers: Markers, anchors: Sequence[Anchor]) -> Homography | None:
-    """Pair ArUco anchors with the markers of the same number."""
-    known = [a for a in anchors if (a.dictionary, a.id) in markers]
-    if len(known) < 3:
-        return None
-    found = np.array([markers[a.dictionary or "", a.id or 0] for a in known], np.float64)
-    return _solve(found, np.array([a.center for a in known], np.float64))
-
-
-def _solve(found: Points, targets: Points) -> Homography | None:
-    """Fit page → template: affine from three points, a homography from four or more."""
-    if len(found) == 3:
-        affine = cv2.getAffineTransform(found.astype(np.float32), targets.astype(np.float32))
-        return np.vstack([affine, [0.0, 0.0, 1.0]])
-    matrix, _ = cv2.findHomography(found, targets, 0)
-    return None if matrix is None else np.asarray(matrix, np.float64)
-
-
-def _features(view: _View) -> Features | None:
-    """Find SIFT features; their points are in the pixels of the whole picture.
-
-    References
-    ----------
-    Lowe, International Journal of Computer Vision 60 (2004) 91–110.
-    """
-    shrink = min(1.0, FEATURE_SIDE / max(view.image.shape))
-    detector = cv2.SIFT.create(nfeatures=MOST_FEATURES, contrastThreshold=0.03)
-    keypoints, descriptors = detector.detectAndCompute(_resize(view.image, shrink), None)
-    if descriptors is None or len(keypoints) < LEAST_INLIERS:
-        return None
-    points = np.array([k.pt for k in keypoints], np.float64) / (view.scale * shrink)
-    return Features(points, np.asarray(descriptors))
-
-
-def _from_features(found: Features | None, reference: Reference) -> Homography | None:
-    """Match features both ways round and fit a homography, page → template."""
-    if found is None or reference.features is None:
-        return None
-    matcher = cv2.BFMatcher(cv2.NORM_L2)
-    pairs = matcher.knnMatch(found.descriptors, reference.features.descriptors, k=2)
-    kept = [p[0] for p in pairs if len(p) == 2 and p[0].distance < 0.82 * p[1].distance]
-    if len(kept) < LEAST_INLIERS:
-        return None
-    source = found.points[[m.queryIdx for m in kept]]
-    target = reference.features.points[[m.trainIdx for m in kept]]
-    tolerance = reference.template.dpi * 1.5 / MM_PER_INCH
-    matrix, inliers = cv2.findHomography(source, target, cv2.USAC_MAGSAC, tolerance)
-    if matrix is None or int(inliers.sum()) < LEAST_INLIERS or not _is_sane(matrix):
-        return None
-    return np.asarray(matrix, np.float64)
-
-
-def _is_sane(matrix: NDArray[np.float64]) -> bool:
-    """Refuse mirrored, collapsed and wildly perspective homographies."""
-    return bool(np.linalg.det(matrix[:2, :2]) > 1e-4 and abs(matrix[2, :2]).max() < 2e-3)
-
-
 # ---------------------------------------------------------------- refining and judging
 
 
-def apply(matrix: Homography, points: Points) -> Points:
-    """Take points (N, 2) through a homography."""
-    flat = np.asarray(points, np.float64).reshape(-1, 2)
-    mapped = np.column_stack([flat, np.ones(len(flat))]) @ matrix.T
-    result: Points = mapped[:, :2] / mapped[:, 2:]
-    return result
-
-
-def _judge(view: _View, reference: Reference, start: Homography) -> list[Fit]:
+def _judge(view: View, reference: Reference, start: Homography) -> list[Fit]:
     """Refine a first homography by the printed blocks, and say how well it fits."""
     if reference.dark is None or len(reference.blocks) < 6:
         fit = _judge_by_anchors(view, reference, start)
@@ -472,7 +277,7 @@ def _marks(reference: Reference, centers: Points, near: NDArray[np.bool_]) -> Po
 
 
 def _shifts(
-    view: _View, reference: Reference, matrix: Homography, search: float, *, shrink: int = 1
+    view: View, reference: Reference, matrix: Homography, search: float, *, shrink: int = 1
 ) -> tuple[Points, NDArray[np.float64]]:
     """Look for every block around its place: how far off it is, and how alike (–1 to 1).
 
@@ -542,7 +347,7 @@ def _fit_shifts(found: Points, wanted: Points, per_mm: float) -> Homography | No
     tolerance = 0.8 * per_mm
     if len(found) >= 12:
         matrix, _ = cv2.findHomography(found, wanted, cv2.USAC_MAGSAC, tolerance)
-        if matrix is not None and _is_sane(matrix):
+        if matrix is not None and is_sane(matrix):
             return np.asarray(matrix, np.float64)
     affine, _ = cv2.estimateAffine2D(found, wanted, ransacReprojThreshold=tolerance)
     if affine is None:
@@ -550,7 +355,7 @@ def _fit_shifts(found: Points, wanted: Points, per_mm: float) -> Homography | No
     return np.vstack([affine, [0.0, 0.0, 1.0]])
 
 
-def _judge_by_anchors(view: _View, reference: Reference, start: Homography) -> Fit | None:
+def _judge_by_anchors(view: View, reference: Reference, start: Homography) -> Fit | None:
     """Judge a form without a reference by whether its anchors keep their shape.
 
     Four points fit any homography exactly, so the residual is that of the best similarity:
@@ -573,7 +378,7 @@ def _judge_by_anchors(view: _View, reference: Reference, start: Homography) -> F
     return Fit(reference, start, residual, marks, by_print=False)
 
 
-def _found_boxes(view: _View, reference: Reference, matrix: Homography) -> Points:
+def _found_boxes(view: View, reference: Reference, matrix: Homography) -> Points:
     """Say for every printed box whether lines run along most of its sides.
 
     Four squares look the same upside down, and on every form of a house; boxes do not.

@@ -91,8 +91,9 @@ def read_card(path: Path, *, fingerprint: str = "") -> ModelCard:
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        cause = error.strerror if isinstance(error, OSError) else None
         raise ModelError(
-            f"{file}: {error}; a model folder needs its card: train it again"
+            f"{file}: {cause or error}; a model folder needs its card: train it again"
         ) from error
     if not isinstance(entries, dict):
         raise ModelError(f"{file}: is not a JSON object; train the model again")

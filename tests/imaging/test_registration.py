@@ -6,14 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digitocr.errors import RegistrationError
-from digitocr.imaging.registration import (
-    MM_PER_INCH,
-    apply,
-    best_offset,
-    prepare,
-    register,
-)
-from digitocr.types import Anchor, PageTemplate
+from digitocr.imaging.landmarks import apply
+from digitocr.imaging.registration import best_offset, prepare, register
+from digitocr.types import MM_PER_INCH, Anchor, PageTemplate
 
 CORNERS = np.array([[100, 150], [700, 150], [100, 950], [700, 950], [430, 500.0]])
 LIMIT_MM = 0.8

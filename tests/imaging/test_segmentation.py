@@ -15,8 +15,8 @@ from digitocr.imaging.segmentation import (
     mark_of,
     segment_cells,
     segment_open,
-    slant_of,
     share_inside,
+    slant_of,
     strengthen,
 )
 from digitocr.types import Box, Mark

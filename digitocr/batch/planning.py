@@ -1,0 +1,113 @@
+"""What is to be read, and how: looked up and refused before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from digitocr import pipeline, resources, scans, templates
+from digitocr.db import batches, schema, store
+from digitocr.db.tables import BatchStatus
+from digitocr.errors import ScanError, TemplateError, UsageError
+from digitocr.recognition.classifier import load_model
+from digitocr.scans import ScanFile
+from digitocr.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be read, and how. Plain values: it travels to workers and other machines."""
+
+    batch: str
+    files: tuple[ScanFile, ...]
+    forms: str
+    model: str
+    settings: Settings
+    named: bool  # whether the batch was named by the caller: then known scans arrive again
+    again: bool = False
+    retry_failed: bool = False
+    keep_pages: bool = False
+
+
+def find_forms(settings: Settings) -> Path:
+    """Find the folder of forms: as set, else `forms`, else `sample_forms`."""
+    if settings.forms:
+        return Path(settings.forms)
+    for name in ("forms", "sample_forms"):
+        if Path(name).is_dir():
+            return Path(name)
+    raise TemplateError(
+        "no folder `forms` here; name the folder of your forms with --forms, or make "
+        "forms/<form>/template.toml"
+    )
+
+
+def find_model(settings: Settings) -> Path:
+    """Find the model folder: as set, else the default that travels with digitocr."""
+    return Path(settings.model) if settings.model else resources.default_model()
+
+
+def plan(
+    paths: Sequence[Path],
+    settings: Settings,
+    *,
+    batch: str | None = None,
+    again: bool = False,
+    retry_failed: bool = False,
+    keep_pages: bool = False,
+) -> Plan:
+    """Find the scans, check forms, model and database, and name the batch.
+
+    Without a name the batch is that of the folder and the day; a batch of that folder that
+    was not finished is gone on with.
+
+    Raises
+    ------
+    DigitocrError
+        If a path, the forms, the model or the database is wrong: before anything is read.
+    """
+    if batch is not None and not batch.strip():
+        raise UsageError("--batch is empty; name the batch, or leave the option out")
+    files = tuple(scans.find(paths))
+    if not files:
+        shown = ", ".join(scans.shown(path) for path in paths)
+        raise ScanError(
+            f"{shown}: holds no scan; digitocr reads PNG, JPEG, TIFF, BMP, WebP and PDF"
+        )
+    forms_folder = find_forms(settings)
+    forms = templates.load_all(forms_folder)
+    pipeline.check_forms(forms)
+    model = load_model(find_model(settings))
+    engine = schema.connect(settings.database, create=True)
+    try:
+        with schema.writing(engine) as session:
+            for form in forms:
+                store.register_form(session, form)
+            store.register_model(session, model.card)
+        with schema.reading(engine) as session:
+            name = batch or _batch_name(paths, batches.list_batches(session))
+    finally:
+        engine.dispose()
+    return Plan(
+        batch=store.stored_source(name),
+        files=files,
+        forms=str(forms_folder.resolve()),
+        model=str(Path(find_model(settings)).resolve()),
+        settings=settings,
+        named=batch is not None,
+        again=again,
+        retry_failed=retry_failed,
+        keep_pages=keep_pages,
+    )
+
+
+def _batch_name(paths: Sequence[Path], known: Iterable[batches.BatchSummary]) -> str:
+    folder = store.stored_source(paths[0].resolve().name) or "scans"
+    unfinished = [
+        one.name
+        for one in known
+        if one.name.startswith(f"{folder} ") and one.status is BatchStatus.RUNNING
+    ]
+    return unfinished[-1] if unfinished else f"{folder} {datetime.now(UTC):%Y-%m-%d}"

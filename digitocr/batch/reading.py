@@ -1,0 +1,223 @@
+"""One file of a plan → its pages in the database, each in a transaction of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+from sqlalchemy import Engine
+
+from digitocr import pipeline, scans, templates
+from digitocr.batch.planning import Plan
+from digitocr.db import batches, schema, store
+from digitocr.errors import DigitocrError, ScanError
+from digitocr.recognition.classifier import load_model
+from digitocr.scans import ScanFile
+from digitocr.settings import Settings
+from digitocr.types import Document, Page, PageReading, PageStatus
+
+log = logging.getLogger(__name__)
+
+WEBP_QUALITY = 60
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """What came of one file in this run.
+
+    `pages` counts those read now; `known` says that nothing of it was new. `failed` holds the
+    pages that failed now, with their causes; `stored` is false where there was nothing to
+    store them by, because not even the bytes could be read.
+    """
+
+    source: str
+    pages: int
+    known: bool
+    failed: tuple[batches.FailedPage, ...]
+    stored: bool = True
+
+
+class _Worker:
+    """What a process (or a thread) keeps between chunks of one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        cv2.setNumThreads(1)
+        forms = templates.load_all(Path(plan.forms))
+        model = load_model(Path(plan.model))
+        self.plan = plan
+        self.reader = pipeline.prepare(forms, model, plan.settings)
+        self.engine: Engine = schema.connect(plan.settings.database, create=False)
+
+
+_kept = threading.local()
+
+
+def _worker_for(plan: Plan) -> _Worker:
+    worker: _Worker | None = getattr(_kept, "worker", None)
+    if worker is None or _how(worker.plan) != _how(plan):
+        worker = _kept.worker = _Worker(plan)
+    return worker
+
+
+def _how(plan: Plan) -> tuple[str, str, Settings]:
+    return plan.forms, plan.model, plan.settings
+
+
+def read_chunk(plan: Plan, files: Sequence[ScanFile]) -> tuple[FileOutcome, ...]:
+    """Read and store some files of a plan, in this process.
+
+    Files that were read before are left alone, unless the plan says `again`; pages that a
+    killed run left out are read.
+
+    Raises
+    ------
+    DatabaseError
+        If the database cannot be reached or stays locked: this can pass, and the chunk can
+        be given again.
+    """
+    worker = _worker_for(plan)
+    return tuple(_read_file(worker, plan, file) for file in files)
+
+
+def _read_file(worker: _Worker, plan: Plan, file: ScanFile) -> FileOutcome:
+    try:
+        scan = scans.open_scan(
+            file.path,
+            renderer=plan.settings.pdf_renderer,
+            max_megapixels=plan.settings.max_megapixels,
+        )
+    except ScanError as error:
+        cause = str(error).removeprefix(f"{scans.shown(file.path)}: ")
+        return _store_unreadable(worker, plan, file, cause)
+    with scan:
+        wanted = _arrive(worker, plan, file, scan.document)
+        if wanted is None:
+            return FileOutcome(file.source, 0, True, ())
+        failed = []
+        for number in wanted:
+            page, reading = _read_page(worker, scan, number)
+            _save(worker, plan, reading, page)
+            if reading.status is PageStatus.FAILED:
+                failed.append(batches.FailedPage(file.source, number, reading.cause))
+    return FileOutcome(file.source, len(wanted), False, tuple(failed))
+
+
+def _arrive(
+    worker: _Worker, plan: Plan, file: ScanFile, document: Document
+) -> list[int] | None:
+    """Write down that a file came; give the pages to read, None if nothing of it is new."""
+    numbers = range(1, max(1, document.page_count) + 1)
+    with schema.reading(worker.engine) as session:
+        known = store.is_known(session, file.source, document.sha256)
+        done = store.pages_done(session, document.sha256)
+    wanted = [n for n in numbers if _is_wanted(done.get(n), plan)]
+    if known and not plan.named and not wanted:
+        return None
+    with schema.writing(worker.engine) as session:
+        store.open_batch(session, plan.batch, datetime.now(UTC))
+        new = plan.named or not known
+        if new:
+            media = Path(file.source).suffix.lower().lstrip(".")
+            new = store.add_arrival(
+                session, plan.batch, file.source, document, media, datetime.now(UTC)
+            )
+        if not wanted and not new:
+            session.rollback()  # the batch stays closed as it was
+    return wanted if wanted or new else None
+
+
+def _is_wanted(status: PageStatus | None, plan: Plan) -> bool:
+    if status is None or plan.again:
+        return True
+    return plan.retry_failed and status is PageStatus.FAILED
+
+
+def _read_page(
+    worker: _Worker, scan: scans.OpenScan, number: int
+) -> tuple[Page | None, PageReading]:
+    """Read one page; whatever goes wrong with it stays with it (the one place for that)."""
+    sha256, page = scan.document.sha256, None
+    try:
+        page = scan.page(number)
+        reading = pipeline.read_page(page, worker.reader)
+    except DigitocrError as error:
+        cause = str(error).removeprefix(f"{scans.shown(scan.path)}: ")
+        reading = PageReading(sha256, number, PageStatus.FAILED, cause)
+    except Exception as error:
+        log.exception("document %s page %d: unexpected error", sha256[:8], number)
+        cause = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"
+        reading = PageReading(sha256, number, PageStatus.FAILED, cause)
+    log.info("document %s page %d: %s", sha256[:8], number, reading.status)
+    return page, reading
+
+
+def _save(worker: _Worker, plan: Plan, reading: PageReading, page: Page | None) -> None:
+    image = None
+    if plan.keep_pages and page is not None:
+        done, encoded = cv2.imencode(
+            ".webp", page.image, (cv2.IMWRITE_WEBP_QUALITY, WEBP_QUALITY)
+        )
+        image = encoded.tobytes() if done else None
+    with schema.writing(worker.engine) as session:
+        store.save_page(
+            session,
+            reading,
+            model=worker.reader.model.card.fingerprint,
+            now=datetime.now(UTC),
+            again=plan.again or plan.retry_failed,
+            image=image,
+        )
+
+
+def _store_unreadable(worker: _Worker, plan: Plan, file: ScanFile, cause: str) -> FileOutcome:
+    """Store a file that is no scan as a document whose first page failed.
+
+    A file whose bytes cannot even be read has no identity: it is named, and not stored.
+    """
+    failed = (batches.FailedPage(file.source, 1, cause),)
+    sha256 = _hash(file)
+    if sha256 is None:
+        return FileOutcome(file.source, 1, False, failed, stored=False)
+    wanted = _arrive(worker, plan, file, Document(sha256, 0))
+    if not wanted:
+        return FileOutcome(file.source, 0, wanted is None, ())
+    _save(worker, plan, PageReading(sha256, 1, PageStatus.FAILED, cause), None)
+    return FileOutcome(file.source, 1, False, failed)
+
+
+def store_deadly(plan: Plan, file: ScanFile) -> FileOutcome:
+    """Store that a process died over a file, with the page it was at.
+
+    That is the first one not yet stored. Where pages are read again nothing says which it
+    was: the file is named, and what was read of it before stands.
+    """
+    worker = _worker_for(plan)
+    cause = "the process that read it died; look at the file, and save it anew"
+    sha256 = _hash(file) or ""
+    with schema.reading(worker.engine) as session:
+        arrived = store.is_known(session, file.source, sha256)
+        done = store.pages_done(session, sha256)
+    if not arrived:
+        return _store_unreadable(worker, plan, file, cause)
+    number = next(n for n in range(1, len(done) + 2) if n not in done)
+    failed = (batches.FailedPage(file.source, number, cause),)
+    if plan.again or plan.retry_failed:
+        return FileOutcome(file.source, 1, False, failed, stored=False)
+    _save(worker, plan, PageReading(sha256, number, PageStatus.FAILED, cause), None)
+    return FileOutcome(file.source, 1, False, failed)
+
+
+def _hash(file: ScanFile) -> str | None:
+    if not file.path.is_file():  # a pipe would be waited for
+        return None
+    try:
+        with file.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None

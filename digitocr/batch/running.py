@@ -1,0 +1,164 @@
+"""All files of a plan, by as many processes as there are, some of which may die."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from digitocr.batch.planning import Plan
+from digitocr.batch.reading import FileOutcome, read_chunk, store_deadly
+from digitocr.db import batches, schema, store
+from digitocr.db.tables import BatchStatus
+from digitocr.scans import ScanFile
+
+log = logging.getLogger(__name__)
+
+CHUNK_FILES = 4  # few enough that the bar moves, enough that handing out costs nothing
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What came of a run: the batch as it stands now, and what this run did to it.
+
+    `batch` is None where nothing was new and the batch was never opened. `failed` holds what
+    failed in the batch, also before this run went on with it, and the `not_stored` files that
+    could not be opened and are in no batch.
+    """
+
+    batch: batches.BatchSummary | None
+    files: int
+    known_files: int
+    pages: int
+    failed: tuple[batches.FailedPage, ...]
+    not_stored: int = 0
+
+    @property
+    def partial(self) -> bool:
+        return bool(self.failed)
+
+
+def run(plan: Plan, *, progress: Callable[[FileOutcome], None] | None = None) -> RunSummary:
+    """Read all files of a plan, by as many processes as the settings say."""
+    outcomes = []
+    for outcome in _outcomes(plan):
+        outcomes.append(outcome)
+        if progress:
+            progress(outcome)
+    return finish(plan, outcomes)
+
+
+def _outcomes(plan: Plan) -> Iterator[FileOutcome]:
+    workers = min(plan.settings.workers or os.cpu_count() or 1, len(plan.files))
+    if workers == 1:
+        for file in plan.files:
+            yield from read_chunk(plan, (file,))
+        return
+    chunks = deque(
+        plan.files[at : at + CHUNK_FILES] for at in range(0, len(plan.files), CHUNK_FILES)
+    )
+    plan = replace(plan, files=())  # a worker is handed its own files, not all of them
+    while chunks:
+        lost = yield from _read_by_pool(plan, chunks, workers)
+        yield from _read_one_by_one(plan, lost)
+
+
+def _read_by_pool(
+    plan: Plan, chunks: deque[tuple[ScanFile, ...]], workers: int
+) -> Generator[FileOutcome, None, list[ScanFile]]:
+    """Read chunks until none is left or a worker dies; give the files then in their hands.
+
+    No more is handed out than is worked on: whoever stops a run waits for that alone.
+    """
+    in_hand: dict[Future[tuple[FileOutcome, ...]], tuple[ScanFile, ...]] = {}
+    with _pool(workers) as pool:
+        try:
+            while chunks or in_hand:
+                while chunks and len(in_hand) < workers:
+                    future = _submit(pool, plan, chunks[0])
+                    in_hand[future] = chunks.popleft()
+                done, _ = wait(in_hand, return_when=FIRST_COMPLETED)
+                for future in sorted(done, key=lambda one: one.exception() is not None):
+                    yield from future.result()
+                    del in_hand[future]
+        except BrokenProcessPool:
+            log.warning("a process that read died; its files are read again, one by one")
+    return [file for chunk in in_hand.values() for file in chunk]
+
+
+def _read_one_by_one(plan: Plan, files: Sequence[ScanFile]) -> Iterator[FileOutcome]:
+    """Read files, one of which may be deadly, in a process of their own."""
+    left = deque(files)
+    while left:
+        with _pool(1) as pool:
+            try:
+                while left:
+                    yield from _submit(pool, plan, (left[0],)).result()
+                    left.popleft()
+            except BrokenProcessPool:
+                yield store_deadly(plan, left.popleft())
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # A fork would carry locks of threads that OpenCV and SQLite hold at that moment.
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=spawn, initializer=_go_with_parent)
+
+
+def _submit(
+    pool: ProcessPoolExecutor, plan: Plan, files: tuple[ScanFile, ...]
+) -> Future[tuple[FileOutcome, ...]]:
+    """Hand out files. What is started for them inherits that Ctrl-C is none of its business."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(read_chunk, plan, files)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _go_with_parent() -> None:
+    """End this process when the one that started it is gone, by whatever way."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait_for_it() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_for_it, daemon=True).start()
+
+
+def finish(plan: Plan, outcomes: Sequence[FileOutcome]) -> RunSummary:
+    """Close the batch and count what became of it."""
+    failed = tuple(page for outcome in outcomes for page in outcome.failed)
+    engine = schema.connect(plan.settings.database, create=False)
+    summary = None
+    try:
+        with schema.reading(engine) as session:
+            for one in batches.list_batches(session):
+                summary = one if one.name == plan.batch else summary
+        if summary and (failed or summary.status is BatchStatus.RUNNING):
+            failed += tuple(page for page in summary.failed_pages if page not in failed)
+            with schema.writing(engine) as session:
+                status = BatchStatus.PARTIAL if failed else BatchStatus.DONE
+                store.close_batch(session, plan.batch, status, datetime.now(UTC))
+            with schema.reading(engine) as session:
+                summary = batches.batch_summary(session, plan.batch)
+    finally:
+        engine.dispose()
+    return RunSummary(
+        batch=summary,
+        files=len(outcomes),
+        known_files=sum(outcome.known for outcome in outcomes),
+        pages=sum(outcome.pages for outcome in outcomes),
+        failed=failed,
+        not_stored=sum(not outcome.stored for outcome in outcomes),
+    )

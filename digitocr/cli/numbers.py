@@ -1,0 +1,152 @@
+"""Print the numbers that were read, or write them to a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from digitocr import settings as settings_module
+from digitocr.cli.options import Database, Shown
+from digitocr.errors import UsageError
+
+Batch = Annotated[str | None, typer.Option("--batch", help="Only of this batch.")]
+Form = Annotated[str | None, typer.Option("--form", help="Only of this form.")]
+OnlyField = Annotated[str | None, typer.Option("--field", help="Only this field.")]
+OnlySource = Annotated[str | None, typer.Option("--source", help="Only of this file.")]
+Since = Annotated[
+    datetime | None, typer.Option("--since", help="Read on or after this day or time (UTC).")
+]
+Until = Annotated[
+    datetime | None, typer.Option("--until", help="Read before this day or time (UTC).")
+]
+
+
+class Status(StrEnum):
+    """The statuses a row of the export may have."""
+
+    ACCEPTED = "accepted"
+    REVIEW = "review"
+    CORRECTED = "corrected"
+    CONFIRMED = "confirmed"
+    ILLEGIBLE = "illegible"
+    FAILED = "failed"
+
+
+class FileFormat(StrEnum):
+    """The formats of the export."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    XLSX = "xlsx"
+
+
+OnlyStatus = Annotated[Status | None, typer.Option("--status", help="Only of this status.")]
+
+
+def query(
+    database: Database = None,
+    batch: Batch = None,
+    form: Form = None,
+    field: OnlyField = None,
+    status: OnlyStatus = None,
+    source: OnlySource = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(help="Most rows to print; 0 prints all.", min=0)] = 200,
+) -> None:
+    """Print the numbers, filtered, as a table. `export` writes them to a file."""
+    from digitocr import console
+    from digitocr.db import export as rows_of
+    from digitocr.db import schema
+
+    engine = schema.connect(settings_module.load(database=database).database, create=False)
+    wanted = _filters(batch, form, field, status, source, since, until)
+    with schema.reading(engine) as session:
+        found = rows_of.rows(session, **wanted)
+    shown: Any = found.head(limit) if limit else found
+    lines = [
+        (
+            row.source,
+            str(row.page),
+            _cell(row.field),
+            _cell(row.value),
+            row.status,
+            _cell(row.reading, none="–"),
+            f"{row.confidence:.3f}" if isinstance(row.confidence, float) else "–",
+            ", ".join(json.loads(row.reasons)),
+        )
+        for row in shown.itertuples(index=False)
+    ]
+    columns = ("source", "page", "field", "value", "status", "reading", "confidence", "reasons")
+    console.rows_table(columns, lines)
+    if limit and len(found) > limit:
+        console.say(f"{len(found) - limit} more rows: --limit 0 prints all")
+
+
+def _cell(text: Any, *, none: str = "") -> str:
+    return text if isinstance(text, str) else none
+
+
+def export(
+    database: Database = None,
+    format_: Annotated[
+        FileFormat, typer.Option("--format", help="Format of the file.")
+    ] = FileFormat.CSV,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="A row a page, a column a field.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.")] = None,
+    batch: Batch = None,
+    form: Form = None,
+    field: OnlyField = None,
+    status: OnlyStatus = None,
+    source: OnlySource = None,
+    since: Since = None,
+    until: Until = None,
+) -> None:
+    """Write the numbers to CSV, JSON Lines, Parquet or XLSX: one row a field."""
+    from digitocr import console
+    from digitocr.db import export as rows_of
+    from digitocr.db import schema
+
+    binary = format_ in (FileFormat.PARQUET, FileFormat.XLSX)
+    if out is None and binary and sys.stdout.isatty():
+        raise UsageError(f"--format {format_} is no text: name a file with --out")
+    engine = schema.connect(settings_module.load(database=database).database, create=False)
+    wanted = _filters(batch, form, field, status, source, since, until)
+    target = sys.stdout.buffer if out is None else out
+    with schema.reading(engine) as session:
+        parts: Any = rows_of.chunks(session, **wanted)
+        if wide:
+            parts = rows_of.wide(rows_of.rows(session, **wanted))
+        count = rows_of.write(parts, rows_of.Format(format_.value), target)
+    if out is not None and not Shown.quiet:
+        console.say(f"{console.counted(count, 'row')} written to {out}")
+
+
+def _filters(
+    batch: str | None,
+    form: str | None,
+    field: str | None,
+    status: Status | None,
+    source: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> dict[str, Any]:
+    from digitocr.db.export import FieldStatus
+    from digitocr.db.store import stored_source
+
+    named = {"batch": batch, "form": form, "field": field, "source": source}
+    return {
+        **{key: None if text is None else stored_source(text) for key, text in named.items()},
+        "status": None if status is None else FieldStatus(status.value),
+        "since": None if since is None else since.replace(tzinfo=UTC),
+        "until": None if until is None else until.replace(tzinfo=UTC),
+    }

@@ -1,0 +1,207 @@
+"""Bare pictures of numbers and of digits: no form, no database."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+from zipfile import BadZipFile
+
+import typer
+
+from digitocr import settings as settings_module
+from digitocr.cli.options import ModelFolder
+from digitocr.errors import EXIT_PARTIAL, DataError, ScanError, UsageError
+from digitocr.types import FieldType, Reading
+
+
+class Shape(StrEnum):
+    """How `read` and `classify` print."""
+
+    TABLE = "table"
+    JSONL = "jsonl"
+
+
+OutputShape = Annotated[Shape, typer.Option("--format", help="How to print.")]
+
+
+def read(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="One number each.")],
+    min_digits: Annotated[int, typer.Option(help="Least digits of a number.", min=0)] = 0,
+    max_digits: Annotated[int | None, typer.Option(help="Most digits.", min=1)] = None,
+    type_: Annotated[
+        FieldType, typer.Option("--type", help="What the number means.")
+    ] = FieldType.INTEGER,
+    model: ModelFolder = None,
+    shape: OutputShape = Shape.TABLE,
+) -> None:
+    """Read bare crops of one handwritten number each: no form, no database.
+
+    Boxes, rules and crosses in empty positions are not digits; zeros are kept. Exit code 3:
+    some pictures could not be opened.
+    """
+    from digitocr import batch as job
+    from digitocr import pipeline, scans
+    from digitocr.recognition.acceptance import Acceptance
+    from digitocr.recognition.classifier import load_model
+
+    if type_ is FieldType.DATE:
+        raise UsageError("--type date: a bare crop has no date format; use code")
+    settings = settings_module.load(model=model)
+    loaded = load_model(job.find_model(settings))
+    acceptance = Acceptance(settings.accept_digit, settings.accept_field)
+    rows: list[dict[str, Any]] = []
+    for image in images:
+        row: dict[str, Any] = {"image": str(image)}
+        try:
+            with scans.open_scan(image, max_megapixels=settings.max_megapixels) as scan:
+                gray = scan.page(1).image
+        except ScanError as error:
+            row["error"] = str(error)
+        else:
+            reading = pipeline.read_number(
+                gray,
+                loaded,
+                acceptance,
+                min_digits=min_digits,
+                max_digits=max_digits,
+                type=type_,
+            )
+            row |= _reading_row(reading)
+        rows.append(row)
+        if shape is Shape.JSONL:
+            _print_json(row)
+    if shape is Shape.TABLE:
+        _print_readings(rows)
+    if any("error" in row for row in rows):
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+def _print_json(row: dict[str, Any]) -> None:
+    print(json.dumps(row, ensure_ascii=False), flush=True)
+
+
+def _reading_row(reading: Reading) -> dict[str, Any]:
+    return {
+        "text": reading.text,
+        "confidence": round(reading.confidence, 6),
+        "accepted": reading.accepted,
+        "reasons": [str(reason) for reason in reading.reasons],
+        "alternatives": [
+            {"text": one.text, "confidence": round(one.confidence, 6)}
+            for one in reading.alternatives
+        ],
+        "glyphs": [
+            {
+                "box": [glyph.box.left, glyph.box.top, glyph.box.right, glyph.box.bottom],
+                "text": glyph.text,
+                "confidence": round(glyph.confidence, 6),
+            }
+            for glyph in reading.glyphs
+        ],
+    }
+
+
+def _print_readings(rows: list[dict[str, Any]]) -> None:
+    from digitocr import console
+
+    lines = []
+    for row in rows:
+        if "error" in row:
+            console.say(row["error"])
+            continue
+        text = "(unreadable)" if row["text"] is None else row["text"] or "(blank)"
+        why = "accepted" if row["accepted"] else ", ".join(row["reasons"])
+        lines.append((row["image"], text, f"{row['confidence']:.4f}", why))
+    if lines:
+        console.rows_table(("image", "text", "confidence", "accepted, or why not"), lines)
+
+
+def classify(
+    images: Annotated[
+        list[Path] | None, typer.Argument(metavar="[IMAGE…]", help="One digit each.")
+    ] = None,
+    npz: Annotated[
+        Path | None, typer.Option(help="File with x (N, H, W) uint8 and optionally y.")
+    ] = None,
+    model: ModelFolder = None,
+    shape: OutputShape = Shape.TABLE,
+) -> None:
+    """Classify single digits, dark on light or light on dark.
+
+    `digit` is null where the glyph is judged not to be a digit. Exit code 3: some pictures
+    could not be opened.
+    """
+    import numpy as np
+
+    from digitocr import batch as job
+    from digitocr import scans
+    from digitocr.imaging.normalization import ink_intensity, normalize_all
+    from digitocr.recognition.acceptance import Acceptance, accepts_digit
+    from digitocr.recognition.classifier import load_model
+
+    settings = settings_module.load(model=model)
+    if (npz is None) == (not images):
+        raise UsageError("classify wants pictures, or --npz FILE with many")
+    acceptance = Acceptance(settings.accept_digit, settings.accept_field)
+    loaded = load_model(job.find_model(settings))
+    grays: list[Any] = [] if npz is None else list(_load_glyphs(npz))
+    rows: list[dict[str, Any]] = [{"index": index} for index in range(len(grays))]
+    for index, image in enumerate(images or ()):
+        try:
+            with scans.open_scan(image, max_megapixels=settings.max_megapixels) as scan:
+                grays.append(scan.page(1).image)
+            rows.append({"index": index})
+        except ScanError as error:
+            rows.append({"image": str(image), "error": str(error)})
+    glyphs = normalize_all([ink_intensity(gray) for gray in grays])
+    opened = [row for row in rows if "error" not in row]
+    for row, probabilities in zip(opened, loaded.classify(glyphs), strict=True):
+        digit = int(np.argmax(probabilities[:10]))
+        confidence = float(probabilities[digit])
+        is_digit = int(np.argmax(probabilities)) < 10
+        row["digit"] = digit if is_digit else None
+        row["confidence"] = round(confidence, 6)
+        row["accepted"] = accepts_digit(confidence, is_digit, acceptance)
+    if shape is Shape.JSONL:
+        for row in rows:
+            _print_json(row)
+    else:
+        _print_digits(rows)
+    if len(opened) < len(rows):
+        raise typer.Exit(EXIT_PARTIAL)
+
+
+def _print_digits(rows: list[dict[str, Any]]) -> None:
+    from digitocr import console
+
+    lines = []
+    for row in rows:
+        if "error" in row:
+            console.say(row["error"])
+            continue
+        digit = "(not a digit)" if row["digit"] is None else str(row["digit"])
+        accepted = "yes" if row["accepted"] else "no"
+        lines.append((str(row["index"]), digit, f"{row['confidence']:.4f}", accepted))
+    if lines:
+        console.rows_table(("index", "digit", "confidence", "accepted"), lines)
+
+
+def _load_glyphs(file: Path) -> Any:
+    import numpy as np
+
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
+            glyphs = found["x"]
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}; name an .npz file") from error
+    except (ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise DataError(
+            f"{file}: {error}; it must be an .npz with x (N, H, W) uint8"
+        ) from error
+    if glyphs.ndim != 3 or glyphs.dtype != np.uint8:
+        raise DataError(
+            f"{file}: x is {glyphs.shape} {glyphs.dtype}; it must be (N, H, W) uint8"
+        )
+    return glyphs
