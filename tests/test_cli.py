@@ -96,6 +96,11 @@ def test_quiet_says_nothing_but_what_failed(digitocr, workplace):
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
+def test_quiet_may_stand_after_the_verb(digitocr, workplace):
+    done = digitocr("process", "scans", "--quiet")
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
 def test_data_goes_to_stdout_and_progress_to_stderr(digitocr):
     done = digitocr("process", "scans")
     assert done.code == 0

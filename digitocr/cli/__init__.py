@@ -67,7 +67,7 @@ def main() -> None:
         # File names may hold what is no text; as \udcff it is valid JSON, and comes back.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = app(standalone_mode=False)
+        code = app(_before_the_verb(sys.argv[1:]), standalone_mode=False)
         sys.stdout.flush()
     except DigitocrError as error:
         code = error.exit_code
@@ -85,6 +85,13 @@ def main() -> None:
         code = 0
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def _before_the_verb(words: list[str]) -> list[str]:
+    """Let --quiet and --verbose stand anywhere: they are of the program, not of a verb."""
+    end = words.index("--") if "--" in words else len(words)
+    ours = [word for word in words[:end] if word in ("--quiet", "--verbose")]
+    return ours + [word for word in words[:end] if word not in ours] + words[end:]
 
 
 def _usage_error(error: typer.TyperException) -> str:
