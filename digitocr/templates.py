@@ -101,12 +101,18 @@ class _Anchor(_Strict):
         return value
 
 
+class _Identifier(_Strict):
+    kind: Literal["qr"]
+    box: Corners
+
+
 class _Page(_Strict):
     width: Annotated[int, Field(ge=50, le=30000)]
     height: Annotated[int, Field(ge=50, le=30000)]
     dpi: Annotated[float, Field(ge=30, le=1200)]
     reference: str | None = None
     anchors: list[_Anchor] = []
+    identifier: _Identifier | None = None  # reading goes by the print, which must fit anyway
     ignore: bool = False
 
 
@@ -150,6 +156,7 @@ class _Template(_Strict):
     pages: Annotated[list[_Page], Field(min_length=1)]
     fields: list[_Field] = []
     rules: list[_Rule] = []
+    print: dict[str, Any] = {}  # how the form is laid out and printed: nothing to read by
 
 
 def load(path: Path) -> FormTemplate:

@@ -339,3 +339,13 @@ def test_a_page_with_neither_reference_nor_three_anchors_cannot_be_laid(tmp_path
     form = templates.load(save(tmp_path / "form"))
     with pytest.raises(TemplateError, match=r"'tally' v3: page 2.*blank\.png"):
         check_forms([form])
+
+
+def test_what_prints_the_form_may_stand_in_its_template(tmp_path):
+    text = FORM.replace(
+        "anchors = [", 'identifier = {kind = "qr", box = [100, 5, 130, 35]}\nanchors = [', 1
+    )
+    text += '[print]\nlabels = {a = "Visits"}\n'
+    plain = templates.load(save(tmp_path / "plain"))
+    printed = templates.load(save(tmp_path / "printed", text))
+    assert printed.fields == plain.fields
