@@ -321,6 +321,7 @@ def read_number(
         type=type,
         min_length=min_digits,
         max_length=max_digits,
+        void_marks=(VoidMark.X,),
         decimals=decimals[0] if decimals else 0,
     )
     reasons = reasons_against(

@@ -24,6 +24,7 @@ GRAIN_PIXELS = 0.75  # of the crop as scanned
 MOST_MARGIN = 0.5  # share of a crop that may be black margin
 LEAST_PAPER = 60  # gray: what is darker over a large area is a margin
 MARGIN_SHARE = 0.5  # of the gray of the paper: the same
+TRACE_LEVEL = 0.06  # a crop said to be blank holds nothing darker than this
 LEAST_LEVEL = 0.15  # writing is darker than this against its paper
 
 
@@ -133,9 +134,8 @@ def _is_covered(black: Ink) -> bool:
 def _has_traces(dark: Darkness) -> bool:
     """Say whether a crop in which nothing was read has strokes all the same."""
     h, w = dark.shape
-    smooth = cv2.blur(dark, (5, 5))
-    marked = smooth > 0.09
-    side = max(6, min(h, w) // 8)
+    marked = cv2.blur(dark, (5, 5)) > TRACE_LEVEL
+    side = max(6, min(h, w) // 14)
     return bool(components(marked, least_area=side, least_side=side))
 
 

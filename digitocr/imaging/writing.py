@@ -27,6 +27,7 @@ LINE_MM = 0.9  # printed lines are thinner
 LINE_ZONE_MM = 1.3  # how far from its place a printed line may lie
 SLACK_PIXELS = 2  # how much the print of the empty form is widened before it is subtracted
 LEAST_LEVEL = 0.17  # writing is darker than this against its paper; print-through is not
+TRACE_LEVEL = 0.07  # a field said to be blank holds no strokes darker than this
 FAINT_LEVEL = 0.11  # what is darker than this and no ink may be writing too faint to read
 FAINT_SIDE_MM = 2.5
 BESIDE_SIDE_MM = 1.0  # what is written beside a field and smaller than this may be dust
@@ -82,7 +83,7 @@ def find_writing(image: FieldImage, field: Field, neighbors: Sequence[Box] = ())
         pale = binarize(left, level=LEAST_LEVEL / 0.6) if printed is not None else nothing
         return Writing(
             strengthen(nothing, dark, 1.0),
-            faint=covered or _has_faint(smooth, nothing, expected, image),
+            faint=covered or _has_faint(smooth, nothing, expected, image, least=TRACE_LEVEL),
             clipped=_is_beside(pale, image, neighbors, blank=True),
         )
     ink = binarize(left, level=level)
@@ -123,13 +124,15 @@ def _without_lines(ink: Ink, image: FieldImage, field: Field) -> Ink:
     return result
 
 
-def _has_faint(smooth: Darkness, ink: Ink, expected: Ink, image: FieldImage) -> bool:
+def _has_faint(
+    smooth: Darkness, ink: Ink, expected: Ink, image: FieldImage, *, least: float = FAINT_LEVEL
+) -> bool:
     """Say whether strokes are left that are darker than paper and were not taken for ink.
 
     `expected` marks where print may leave something over.
     """
     near = cv2.dilate(ink.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
-    rest = (smooth > FAINT_LEVEL) & ~near & ~expected
+    rest = (smooth > least) & ~near & ~expected
     box, edge = image.box, round(0.8 * PER_MM)
     area = rest[box.top + edge : box.bottom - edge, box.left + edge : box.right - edge]
     if not area.any():

@@ -54,7 +54,7 @@ def reasons_against(
     if best is None:
         return (Reason.UNREADABLE,)
     found: list[str] = []
-    if faint_ink:
+    if faint_ink or _is_only_marks(field, best):
         found.append(Reason.JUNK)
     if clipped:
         found.append(Reason.CLIPPED)
@@ -67,6 +67,17 @@ def reasons_against(
         found.append(Reason.GAP)
     found += _length_reasons(field, best.text, all_void=all_void)
     return tuple(found)
+
+
+def _is_only_marks(field: Field, best: Decoded) -> bool:
+    """Say whether all that was left out of a blank may have been a number all the same.
+
+    Void marks of the form are meant; a point alone is not, nor a dash where none was named.
+    """
+    if best.text:
+        return False
+    meant = {Mark(mark.value) for mark in field.void_marks}
+    return any(step.left_out is not None and step.left_out not in meant for step in best.path)
 
 
 def _has_odd_mark(field: Field, path: Sequence[Step]) -> bool:
