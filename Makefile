@@ -53,7 +53,7 @@ check: $(VENV)/.all
 	$(BIN)/python -m pytest -m "not soak"
 
 golden: $(VENV)/.all
-	$(BIN)/python -m pytest tests/golden
+	$(BIN)/python -m pytest -s tests/golden
 
 bench: $(VENV)/.all
 	$(BIN)/python tests/bench/pages.py

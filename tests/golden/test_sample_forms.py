@@ -95,6 +95,10 @@ def test_a_sample_form_is_read_within_its_budget(name, tmp_path):
             if row["value"] != value:
                 silent.append((*key, value, row["value"]))
     right = 1 - len(wrong) / len(truth)
+    sys.stdout.write(
+        f"\n{name}: {len(truth) - len(wrong)} of {len(truth)} fields right, "
+        f"{accepted} accepted, {len(silent)} of these wrong\n"
+    )
     assert len(silent) <= budget.silently_wrong, silent
     assert right >= budget.right, wrong
     assert accepted / len(truth) >= budget.accepted, f"{accepted} of {len(truth)}"
