@@ -111,6 +111,26 @@ class PageStatus(StrEnum):
     FAILED = "failed"
 
 
+class FieldStatus(StrEnum):
+    """How sure a field's value is, and by whom: the statuses a row of the export may have."""
+
+    ACCEPTED = "accepted"
+    REVIEW = "review"
+    CORRECTED = "corrected"
+    CONFIRMED = "confirmed"
+    ILLEGIBLE = "illegible"
+    FAILED = "failed"
+
+
+class Format(StrEnum):
+    """The files that rows can be written to."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    XLSX = "xlsx"
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """A rectangle in whole pixels; right and bottom are excluded; never empty."""

@@ -26,7 +26,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from digitocr.batch.reading import _cause
 from digitocr.db.export import COLUMNS
+from digitocr.errors import ScanError
 from digitocr.forms.fill import fill_pages, save_pages
 from digitocr.templates import FormTemplate
 
@@ -240,6 +242,12 @@ def test_one_bad_page_of_a_file_does_not_lose_the_others(digitocr, workplace, sl
     ]
     assert rows[3]["field"] == rows[3]["value"] == ""
     assert json.loads(rows[3]["reasons"])[0].startswith("failed: is no page of a known form")
+
+
+@pytest.mark.parametrize("place", ["scans/many.tif page 2: ", "scans/many.tif: ", ""])
+def test_a_cause_does_not_name_the_place_that_stands_beside_it(place):
+    error = ScanError(f"{place}is damaged; scan it again")
+    assert _cause(error, Path("scans/many.tif"), 2) == "is damaged; scan it again"
 
 
 # ---------------------------------------------------------------- what is stored

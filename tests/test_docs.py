@@ -10,10 +10,10 @@ import pytest
 import typer
 
 from digitocr import cli, errors
-from digitocr.db.export import COLUMNS, FieldStatus, Format
+from digitocr.db.export import COLUMNS
 from digitocr.errors import EXIT_PARTIAL, EXIT_STOPPED, DigitocrError
 from digitocr.settings import PREFIX, Settings
-from digitocr.types import Reason, Rule
+from digitocr.types import FieldStatus, Format, Reason, Rule
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 COMMON = {"--help", "--database", "--model"}

@@ -93,7 +93,7 @@ def _read_file(worker: _Worker, plan: Plan, file: ScanFile) -> FileOutcome:
             max_megapixels=plan.settings.max_megapixels,
         )
     except ScanError as error:
-        cause = str(error).removeprefix(f"{scans.shown(file.path)}: ")
+        cause = _cause(error, file.path, 1)
         return _store_unreadable(worker, plan, file, cause)
     with scan:
         wanted = _arrive(worker, plan, file, scan.document)
@@ -147,7 +147,7 @@ def _read_page(
         page = scan.page(number)
         reading = pipeline.read_page(page, worker.reader)
     except DigitocrError as error:
-        cause = str(error).removeprefix(f"{scans.shown(scan.path)}: ")
+        cause = _cause(error, scan.path, number)
         reading = PageReading(sha256, number, PageStatus.FAILED, cause)
     except Exception as error:
         log.exception("document %s page %d: unexpected error", sha256[:8], number)
@@ -155,6 +155,12 @@ def _read_page(
         reading = PageReading(sha256, number, PageStatus.FAILED, cause)
     log.info("document %s page %d: %s", sha256[:8], number, reading.status)
     return page, reading
+
+
+def _cause(error: DigitocrError, path: Path, number: int) -> str:
+    """Say what is wrong without the place, which is stored and shown beside it."""
+    where = scans.shown(path)
+    return str(error).removeprefix(f"{where} page {number}: ").removeprefix(f"{where}: ")
 
 
 def _save(worker: _Worker, plan: Plan, reading: PageReading, page: Page | None) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from digitocr import settings as settings_module
 from digitocr.cli.options import Database, Shown
 from digitocr.errors import UsageError
+from digitocr.types import FieldStatus, Format
+
+if TYPE_CHECKING:
+    from digitocr.db.export import Filters
 
 Batch = Annotated[str | None, typer.Option("--batch", help="Only of this batch.")]
 Form = Annotated[str | None, typer.Option("--form", help="Only of this form.")]
@@ -25,29 +28,9 @@ Since = Annotated[
 Until = Annotated[
     datetime | None, typer.Option("--until", help="Read before this day or time (UTC).")
 ]
-
-
-class Status(StrEnum):
-    """The statuses a row of the export may have."""
-
-    ACCEPTED = "accepted"
-    REVIEW = "review"
-    CORRECTED = "corrected"
-    CONFIRMED = "confirmed"
-    ILLEGIBLE = "illegible"
-    FAILED = "failed"
-
-
-class FileFormat(StrEnum):
-    """The formats of the export."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
-    XLSX = "xlsx"
-
-
-OnlyStatus = Annotated[Status | None, typer.Option("--status", help="Only of this status.")]
+OnlyStatus = Annotated[
+    FieldStatus | None, typer.Option("--status", help="Only of this status.")
+]
 
 
 def query(
@@ -97,8 +80,8 @@ def _cell(text: Any, *, none: str = "") -> str:
 def export(
     database: Database = None,
     format_: Annotated[
-        FileFormat, typer.Option("--format", help="Format of the file.")
-    ] = FileFormat.CSV,
+        Format, typer.Option("--format", help="Format of the file.")
+    ] = Format.CSV,
     wide: Annotated[
         bool, typer.Option("--wide", help="A row a page, a column a field.")
     ] = False,
@@ -116,7 +99,7 @@ def export(
     from digitocr.db import export as rows_of
     from digitocr.db import schema
 
-    binary = format_ in (FileFormat.PARQUET, FileFormat.XLSX)
+    binary = format_ in (Format.PARQUET, Format.XLSX)
     if out is None and binary and sys.stdout.isatty():
         raise UsageError(f"--format {format_} is no text: name a file with --out")
     engine = schema.connect(settings_module.load(database=database).database, create=False)
@@ -126,7 +109,7 @@ def export(
         parts: Any = rows_of.chunks(session, **wanted)
         if wide:
             parts = rows_of.wide(rows_of.rows(session, **wanted))
-        count = rows_of.write(parts, rows_of.Format(format_.value), target)
+        count = rows_of.write(parts, format_, target)
     if out is not None and not Shown.quiet:
         console.say(f"{console.counted(count, 'row')} written to {out}")
 
@@ -135,18 +118,22 @@ def _filters(
     batch: str | None,
     form: str | None,
     field: str | None,
-    status: Status | None,
+    status: FieldStatus | None,
     source: str | None,
     since: datetime | None,
     until: datetime | None,
-) -> dict[str, Any]:
-    from digitocr.db.export import FieldStatus
+) -> Filters:
     from digitocr.db.store import stored_source
 
-    named = {"batch": batch, "form": form, "field": field, "source": source}
+    def stored(text: str | None) -> str | None:
+        return None if text is None else stored_source(text)
+
     return {
-        **{key: None if text is None else stored_source(text) for key, text in named.items()},
-        "status": None if status is None else FieldStatus(status.value),
+        "batch": stored(batch),
+        "form": stored(form),
+        "field": stored(field),
+        "source": stored(source),
+        "status": status,
         "since": None if since is None else since.replace(tzinfo=UTC),
         "until": None if until is None else until.replace(tzinfo=UTC),
     }

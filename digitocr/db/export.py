@@ -18,9 +18,8 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -34,7 +33,7 @@ from sqlalchemy.orm import Session
 from digitocr.db import tables
 from digitocr.db.store import is_deciding, is_latest_pass
 from digitocr.errors import UsageError
-from digitocr.types import PageStatus
+from digitocr.types import FieldStatus, Format, PageStatus
 
 COLUMNS = (
     "batch",
@@ -69,90 +68,45 @@ CHUNK_ROWS = 20_000
 SHEET_ROWS = 1_048_576  # the most rows a sheet of an .xlsx file has
 
 
-class FieldStatus(StrEnum):
-    """How sure a field's value is, and by whom."""
+class Filters(TypedDict, total=False):
+    """Which rows are wanted; None, or left out, wants all.
 
-    ACCEPTED = "accepted"
-    REVIEW = "review"
-    CORRECTED = "corrected"
-    CONFIRMED = "confirmed"
-    ILLEGIBLE = "illegible"
-    FAILED = "failed"
+    `since` and `until` are times of reading, with their zone; `until` is excluded.
+    """
 
-
-class Format(StrEnum):
-    """The files that rows can be written to."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
-    XLSX = "xlsx"
+    batch: str | None
+    form: str | None
+    field: str | None
+    status: FieldStatus | None
+    source: str | None
+    since: datetime | None
+    until: datetime | None
 
 
-def rows(
-    session: Session,
-    *,
-    batch: str | None = None,
-    form: str | None = None,
-    field: str | None = None,
-    status: FieldStatus | None = None,
-    source: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> pd.DataFrame:
+def rows(session: Session, **wanted: Unpack[Filters]) -> pd.DataFrame:
     """Collect rows in the order of batch, source, page and position on the form.
-
-    Parameters
-    ----------
-    since, until
-        Time of reading, with its zone; `until` is excluded.
 
     Returns
     -------
     Frame with `COLUMNS`; text is text, times are UTC, `reasons` and `alternatives` are JSON.
     """
-    parts = list(
-        chunks(
-            session,
-            batch=batch,
-            form=form,
-            field=field,
-            status=status,
-            source=source,
-            since=since,
-            until=until,
-        )
-    )
+    parts = list(chunks(session, **wanted))
     return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
 
 def chunks(
-    session: Session,
-    *,
-    batch: str | None = None,
-    form: str | None = None,
-    field: str | None = None,
-    status: FieldStatus | None = None,
-    source: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    size: int = CHUNK_ROWS,
+    session: Session, *, size: int = CHUNK_ROWS, **wanted: Unpack[Filters]
 ) -> Iterator[pd.DataFrame]:
     """Yield the frame of `rows` in parts of `size` rows; at least one, which may be empty."""
     statement = _statement(session)
-    for column, wanted in (
-        ("batch", batch),
-        ("form", form),
-        ("field", field),
-        ("status", None if status is None else str(status)),
-        ("source", source),
-    ):
-        if wanted is not None:
-            statement = statement.where(statement.selected_columns[column] == wanted)
-    if since is not None:
-        statement = statement.where(statement.selected_columns["read_at"] >= since)
-    if until is not None:
-        statement = statement.where(statement.selected_columns["read_at"] < until)
+    columns = statement.selected_columns
+    for name in ("batch", "form", "field", "status", "source"):
+        if (value := wanted.get(name)) is not None:
+            statement = statement.where(columns[name] == str(value))
+    if (since := wanted.get("since")) is not None:
+        statement = statement.where(columns["read_at"] >= since)
+    if (until := wanted.get("until")) is not None:
+        statement = statement.where(columns["read_at"] < until)
     found = session.execute(statement, execution_options={"yield_per": size})
     some = False
     for part in found.partitions():

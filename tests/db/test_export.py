@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 
 from digitocr.db import export, schema
-from digitocr.db.export import FieldStatus, Format
 from digitocr.errors import UsageError
-from digitocr.types import PageStatus, Verdict
+from digitocr.types import FieldStatus, Format, PageStatus, Verdict
 
 
 @pytest.fixture
