@@ -57,6 +57,7 @@ golden: $(VENV)/.all
 
 bench: $(VENV)/.all
 	$(BIN)/python tests/bench/pages.py
+	$(BIN)/python tests/bench/folder.py
 
 soak: $(VENV)/.all
 	$(BIN)/python -m pytest -m soak
