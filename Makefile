@@ -56,6 +56,7 @@ golden: $(VENV)/.all
 	$(BIN)/python -m pytest -s tests/golden
 
 bench: $(VENV)/.all
+	$(BIN)/python tests/bench/glyphs.py
 	$(BIN)/python tests/bench/pages.py
 	$(BIN)/python tests/bench/folder.py
 

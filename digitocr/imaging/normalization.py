@@ -181,21 +181,46 @@ def ink_intensity(
         return nothing
     light: Gray = 255 - gray if _paper_is_light(gray) else gray
     threshold, _ = cv2.threshold(light, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    below, above = light[light <= threshold], light[light > threshold]
-    spread = float(np.hypot(below.std(), above.std()))
-    if float(above.mean()) - float(below.mean()) < least_contrast * spread:
+    counts = np.bincount(light.ravel(), minlength=256)  # 256 levels are quicker than pixels
+    below, above = counts.copy(), counts.copy()
+    below[int(threshold) + 1 :] = above[: int(threshold) + 1] = 0
+    (paper_mean, paper_spread), (ink_mean, ink_spread) = (
+        _mean_spread(below),
+        _mean_spread(above),
+    )
+    if ink_mean - paper_mean < least_contrast * np.hypot(paper_spread, ink_spread):
         return nothing
-    paper = float(np.median(below))
-    deviation = 1.4826 * float(np.median(np.abs(below - np.float32(paper))))
+    paper = _median_level(below)
+    half_steps = np.abs(2 * _LEVELS - round(2 * paper)).astype(np.int64)
+    deviation = 1.4826 * _median_level(np.bincount(half_steps, below).astype(np.int64)) / 2
     peak = float(light.max()) - paper
     floor = min(noise_spread * deviation, faintest_share * peak)
     gain = np.float32(255.0 / (peak - floor))
-    ink = np.clip((light - np.float32(paper + floor)) * gain, 0, 255).round().astype(np.uint8)
+    above_paper = _LEVELS.astype(np.float32) - np.float32(paper + floor)
+    levels = np.clip(above_paper * gain, 0, 255).round().astype(np.uint8)
+    ink: Intensity = cv2.LUT(light, levels)
     strokes = cv2.threshold(ink, int(255 * faintest_share), 255, cv2.THRESH_BINARY)[1]
     kept = _character(strokes, ink, weakest=255 * weakest_share, speck_share=speck_share)
     rim = cv2.dilate(kept, np.ones((3, 3), np.uint8))  # the soft edge of the strokes
-    result: Intensity = np.where(rim > 0, ink, nothing)
+    result: Intensity = cv2.bitwise_and(ink, rim)
     return result
+
+
+_LEVELS = np.arange(256, dtype=np.float64)
+
+
+def _mean_spread(counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Give the mean and the standard deviation of counted levels."""
+    total = int(counts.sum())
+    mean = float(counts @ _LEVELS) / total
+    return mean, float(np.sqrt(max(0.0, float(counts @ (_LEVELS - mean) ** 2) / total)))
+
+
+def _median_level(counts: NDArray[np.int64]) -> float:
+    """Give the median of counted levels, between two of them for an even number."""
+    total = np.cumsum(counts)
+    middle = [(int(total[-1]) - 1) // 2, int(total[-1]) // 2]
+    return float(np.searchsorted(total, middle, side="right").mean())
 
 
 def _paper_is_light(gray: Gray, *, rim_share: float = 0.12) -> bool:
@@ -203,11 +228,15 @@ def _paper_is_light(gray: Gray, *, rim_share: float = 0.12) -> bool:
     h, w = gray.shape
     rim = max(1, round(rim_share * min(h, w)))
     middle = (int(gray.max()) + int(gray.min())) / 2
-    side = np.sign(gray - np.float32(middle))
-    inner = side[rim : h - rim, rim : w - rim]
-    whole = float(side.sum())
-    border = (whole - float(inner.sum())) / max(1, side.size - inner.size)
-    return bool(whole / side.size + border > 0)
+    inside = gray[rim : h - rim, rim : w - rim]
+    whole = _lightness(gray, middle)
+    border = (whole - _lightness(inside, middle)) / max(1, gray.size - inside.size)
+    return whole / gray.size + border > 0
+
+
+def _lightness(gray: Gray, middle: float) -> int:
+    """Count the pixels above the middle, less those below."""
+    return int((gray > middle).sum()) - int((gray < middle).sum())
 
 
 def _character(

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from digitocr.errors import ModelError
 from digitocr.imaging.normalization import normalize_all
-from digitocr.recognition.classifier import best_digits, load_model, read_card, softmax
+from digitocr.recognition.classifier import (
+    are_digits,
+    best_digits,
+    load_model,
+    read_card,
+    softmax,
+)
 
 SHIPPED = Path(__file__).parents[2] / "models" / "digitocr-76k"
 
@@ -40,7 +46,7 @@ def noise(count):
     return np.random.default_rng(0).random((count, 28, 28), np.float32)
 
 
-@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 200])
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 31, 32, 33, 200])
 def test_every_glyph_gets_a_row_that_sums_to_1(model, count):
     rows = model.classify(noise(count))
     assert rows.shape == (count, len(model.card.classes)) and rows.dtype == np.float32
@@ -53,6 +59,26 @@ def test_a_glyph_is_classified_alike_alone_and_among_others(model):
     together = model.classify(glyphs)
     np.testing.assert_array_equal(glyphs, before)
     np.testing.assert_allclose(model.classify(glyphs[70:71]), together[70:71], atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 127, 128, 300])
+def test_two_threads_give_what_one_gives(model, count):
+    two = load_model(SHIPPED, threads=2)
+    np.testing.assert_array_equal(two.classify(noise(count)), model.classify(noise(count)))
+
+
+def test_no_thread_at_all_is_refused():
+    with pytest.raises(ValueError, match="threads"):
+        load_model(SHIPPED, threads=0)
+
+
+def test_glyphs_of_another_precision_or_order_are_read_all_the_same(model):
+    glyphs = noise(40)
+    wanted = model.classify(glyphs)
+    np.testing.assert_array_equal(model.classify(glyphs.astype(np.float64)), wanted)
+    turned = np.asfortranarray(glyphs)
+    np.testing.assert_array_equal(model.classify(turned), wanted)
+    np.testing.assert_array_equal(model.classify(glyphs[::-1]), wanted[::-1])
 
 
 def test_a_blank_glyph_is_not_a_digit(model):
@@ -144,6 +170,15 @@ def test_the_best_digit_is_found_also_where_other_wins():
     digits, confidence = best_digits(rows)
     assert digits.tolist() == [7, 2]
     np.testing.assert_allclose(confidence, [0.3, 1.0])
+
+
+def test_a_glyph_is_a_digit_unless_it_is_clearly_other():
+    rows = np.zeros((3, 11), np.float32)
+    rows[0, [3, 5, 10]] = 0.3, 0.25, 0.45
+    rows[1, [3, 10]] = 0.5, 0.5
+    rows[2, [3, 10]] = 0.05, 0.95
+    assert are_digits(rows).tolist() == [True, True, False]
+    assert are_digits(rows[:, :10]).all()
 
 
 def test_the_shipped_model_reads_the_digits_of_the_sample_forms(model):
