@@ -36,8 +36,14 @@ Advance = Callable[[str], None]
 
 
 @contextmanager
-def progress(what: str, total: int, *, quiet: bool) -> Iterator[Advance]:
-    """Show how far long work is; call what is yielded once a step, with a word on it."""
+def progress(what: str, total: int, *, quiet: bool, unit: str = "file") -> Iterator[Advance]:
+    """Show how far long work is; call what is yielded once a step, with a word on it.
+
+    Parameters
+    ----------
+    unit
+        What a step is, in the singular; its plural has an s.
+    """
     if quiet:
         yield lambda note: None
     elif sys.stderr.isatty():
@@ -57,10 +63,10 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Advance]:
 
             yield advance
     else:
-        yield _plain_lines(what, total)
+        yield _plain_lines(what, total, unit)
 
 
-def _plain_lines(what: str, total: int) -> Advance:
+def _plain_lines(what: str, total: int, unit: str) -> Advance:
     started = shown = time.monotonic()
     done = 0
 
@@ -70,7 +76,7 @@ def _plain_lines(what: str, total: int) -> Advance:
         now = time.monotonic()
         if done == total or now - shown >= PLAIN_EVERY_S:
             shown = now
-            say(f"{what}: {done} of {counted(total, 'file')}, {now - started:.0f} s")
+            say(f"{what}: {done} of {counted(total, unit)}, {now - started:.0f} s")
 
     return advance
 
@@ -166,9 +172,11 @@ def batch_table(found: tuple[BatchSummary, ...]) -> None:
     _out().print(table)
 
 
-def rows_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def rows_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None
+) -> None:
     """Print plain rows under their columns; the first and the last are folded if need be."""
-    table = _table()
+    table = _table(None if title is None else escape(one_line(title)))
     for column in columns:
         folded = column in (columns[0], columns[-1])
         table.add_column(column, overflow="fold", no_wrap=not folded)

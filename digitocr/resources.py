@@ -21,3 +21,14 @@ def folder(name: str) -> Path:
 def default_model() -> Path:
     """Find the model folder that travels with digitocr."""
     return folder("models") / DEFAULT_MODEL
+
+
+def model_folders() -> tuple[Path, ...]:
+    """Find the model folders in `models` here, and those that travel with digitocr."""
+    places = (Path("models"), folder("models"))
+    found = {
+        card.parent.resolve(): card.parent
+        for place in reversed(places)  # what is here goes by its short name
+        for card in place.glob("*/card.json")
+    }
+    return tuple(sorted(found.values(), key=lambda one: (one.name, str(one))))

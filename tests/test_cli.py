@@ -77,7 +77,7 @@ def test_the_version_needs_no_command(digitocr):
     assert re.fullmatch(r"digitocr \d+\.\d+\.\d+\n", done.out)
 
 
-@pytest.mark.parametrize("words", [(), ("batch",), ("form",), ("db",)])
+@pytest.mark.parametrize("words", [(), ("models",), ("batch",), ("form",), ("db",)])
 def test_a_command_that_says_nothing_gets_its_help(digitocr, words):
     done = digitocr(*words)
     assert (done.code, done.out) == (USAGE, "")

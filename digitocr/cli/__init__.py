@@ -12,6 +12,7 @@ import typer
 
 from digitocr.cli import batches, database, forms, models, numbers, pictures, processing
 from digitocr.cli.options import Shown
+from digitocr.cli.several import Several
 from digitocr.errors import DigitocrError
 
 app = typer.Typer(
@@ -25,10 +26,12 @@ app = typer.Typer(
 app.command()(processing.process)
 app.command()(pictures.read)
 app.command()(pictures.classify)
-app.command(context_settings=models.SEVERAL)(models.train)
-app.command(context_settings=models.SEVERAL)(models.evaluate)
+app.command(cls=Several)(models.train)
+app.command(cls=Several)(models.evaluate)
+app.command(cls=Several)(models.compare)
 app.command()(numbers.query)
 app.command()(numbers.export)
+app.add_typer(models.app, name="models")
 app.add_typer(batches.app, name="batch")
 app.add_typer(forms.app, name="form")
 app.add_typer(database.app, name="db")

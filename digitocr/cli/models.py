@@ -1,9 +1,11 @@
-"""Train a model, and measure one."""
+"""Train models, measure and compare them, and see which there are."""
 
 from __future__ import annotations
 
 import json
-import logging
+import sys
+from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,58 +14,218 @@ import typer
 from digitocr import settings as settings_module
 from digitocr.cli.extras import needs
 from digitocr.cli.options import Shown
+from digitocr.errors import ModelError, UsageError
 
-# `--data a b c` as well as `--data a --data b`: what follows the option is handed on.
-SEVERAL = {"allow_extra_args": True, "allow_interspersed_args": True}
+app = typer.Typer(
+    help="List the model folders, and make one of a Keras file.", no_args_is_help=True
+)
+
+DataSets = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Names of data sets or .npz files, several after one --data. Default: mnist.",
+        metavar="NAME|FILE…",
+    ),
+]
 
 
 def train(
-    context: typer.Context,
     architecture: Annotated[
-        str, typer.Option(help="Name of the network; see the model reference.")
-    ] = "digitocr-76k",
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help="Names of data sets or .npz files. Default: mnist."),
+        str,
+        typer.Option(
+            help="digitocr-130k (ours), lenet5-tanh, lenet5-relu, simple-cnn, deeper-cnn, "
+            "augmented-cnn or cnn-93k."
+        ),
+    ] = "digitocr-130k",
+    data: DataSets = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Rounds over the data. Default: the architecture's own.", min=1),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Rounds over the data.", min=1)] = None,
     out: Annotated[Path, typer.Option(help="Model folder to write.")] = Path("runs/model"),
     seed: Annotated[int, typer.Option(help="Same seed, same weights on one machine.")] = 1,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Model folder whose answers are learned too; several are averaged.",
+            metavar="DIR",
+        ),
+    ] = None,
 ) -> None:
-    """Train a digit classifier; writes a model folder with its card, report and plots."""
+    """Train a digit classifier; writes a model folder with its card, report and plots.
+
+    MNIST is fetched where it is not there. Your own characters come as an .npz file with x
+    (N, H, W) uint8 white on black, y (0-9, or -1 for no digit) and, best, writer:
+
+    digitocr train --data mnist mine.npz --out models/mine
+    """
+    from digitocr import console
+
     with needs("train"):
         from digitocr.training import train as training
-    if not Shown.quiet:
-        logging.getLogger("digitocr").setLevel(logging.INFO)
-    names = (*(data or ()), *context.args)
-    print(training.train(architecture, names, epochs, out, seed, settings_module.load()))
+
+    watch = partial(console.progress, quiet=Shown.quiet)
+    settings, taught_by = settings_module.load(), tuple(teacher or ())
+    with redirect_stdout(sys.stderr):  # Keras says on stdout what it downloads
+        folder = training.train(
+            architecture,
+            tuple(data or ()),
+            epochs,
+            out,
+            seed,
+            settings,
+            teachers=taught_by,
+            watch=watch,
+        )
+    print(folder)
 
 
 def evaluate(
-    context: typer.Context,
     model: Annotated[
-        Path | None, typer.Option(help="Model folder, or a Keras file from elsewhere.")
+        Path | None,
+        typer.Option(
+            help="Model folder, or a Keras file (.keras, .h5), also from elsewhere. Default: "
+            "the model that reads.",
+            metavar="DIR|FILE",
+        ),
     ] = None,
-    data: Annotated[
-        list[str] | None, typer.Option(help="Names of data sets or .npz files.")
-    ] = None,
+    data: DataSets = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="Folder to write report.md and plots into.")
     ] = None,
 ) -> None:
-    """Measure a classifier: accuracy, calibration, what it costs to be surer."""
+    """Measure a classifier: accuracy, calibration, what it costs to be surer.
+
+    A Keras file that takes 28x28 pixels and gives 10 classes is measured as it is: whether it
+    wants 0-1 or 0-255, and light or dark ink, is found out by trial.
+
+    digitocr evaluate --model lenet.h5 --data mnist --report look
+    """
+    from digitocr import batch as job
+    from digitocr import console
+
     with needs("train"):
         from digitocr.training import evaluate as evaluation
-    from digitocr import batch as job
 
     settings = settings_module.load()
-    names = (*(data or ()), *context.args)
-    found = evaluation.evaluate(model or job.find_model(settings), names, settings, report)
+    watch = partial(console.progress, quiet=Shown.quiet)
+    chosen = model or job.find_model(settings)
+    with redirect_stdout(sys.stderr):
+        found = evaluation.evaluate(chosen, tuple(data or ()), settings, report, watch=watch)
     if as_json:
         print(json.dumps(found, indent=1))
     else:
         _print_figures(found)
+
+
+def compare(
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Model folders and Keras files, several after one --models. Default: all "
+            "below models, here and with digitocr.",
+            metavar="DIR|FILE…",
+        ),
+    ] = None,
+    data: DataSets = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for compare.md, compare.png and compare.json."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Put models side by side: what each gets right, its size and its speed here.
+
+    digitocr compare --models models/mine lenet.h5 --data mnist mine.npz --out look
+    """
+    from digitocr import console, resources
+
+    with needs("train"):
+        from digitocr.training import compare as comparison
+
+    watch = partial(console.progress, quiet=Shown.quiet)
+    chosen, settings = tuple(models or resources.model_folders()), settings_module.load()
+    with redirect_stdout(sys.stderr):
+        found = comparison.compare(chosen, tuple(data or ()), settings, out, watch=watch)
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    for table in comparison.tables(found):
+        console.rows_table(table.columns, table.rows, title=table.title)
+
+
+@app.command("list")
+def list_models() -> None:
+    """List the model folders below `models`, here and with digitocr; * reads by default."""
+    from digitocr import batch as job
+    from digitocr import console, resources
+
+    default = job.find_model(settings_module.load())
+    folders = {one.resolve(): one for one in (*resources.model_folders(), default)}
+    rows = [
+        ("*" if resolved == default.resolve() else "", *_model_row(folder))
+        for resolved, folder in folders.items()
+    ]
+    console.rows_table(
+        ("", "name", "classes", "parameters", "MNIST right", "kB", "folder"), rows
+    )
+
+
+@app.command("import")
+def import_model(
+    file: Annotated[Path, typer.Argument(help="A .keras or .h5 file, weights and network.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Model folder to write. Default: models/NAME.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model. Default: that of the file.")
+    ] = None,
+) -> None:
+    """Make a model folder of a Keras file from elsewhere, for `process --model`.
+
+    The network must take 28x28 pixels of digits and give 10 classes. Which scale and polarity
+    it wants is found out on MNIST, and is built in. Compare it before you read with it:
+
+    digitocr models import lenet.h5 && digitocr compare
+    """
+    from digitocr import console
+
+    with needs("train"):
+        from digitocr.training import importing
+
+    called = file.stem if name is None else name
+    if called in ("", "..") or Path(called).name != called:
+        raise UsageError(f"--name {called}: is no name for a folder; take letters and digits")
+    watch = partial(console.progress, quiet=Shown.quiet)
+    settings = settings_module.load()
+    place = Path("models", called) if out is None else out
+    with redirect_stdout(sys.stderr):
+        folder = importing.import_model(file, place, called, settings, watch=watch)
+    print(folder)
+
+
+def _model_row(folder: Path) -> tuple[str, ...]:
+    """Give name, classes, parameters, accuracy, size and place; of what is no model, why."""
+    from digitocr.recognition.classifier import CARD, NETWORK, read_card
+
+    try:
+        card = read_card(folder)
+        size_kb = (folder / NETWORK).stat().st_size / 1000
+    except ModelError as error:
+        return folder.name, "", "", "", "", str(error)
+    except OSError as error:
+        return folder.name, "", "", "", "", f"{folder / NETWORK}: {error.strerror}"
+    entries = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    parameters, measured = entries.get("parameters"), card.metrics.get("mnist", {})
+    return (
+        card.name,
+        str(len(card.classes)),
+        f"{parameters:,}" if isinstance(parameters, int) else "",
+        f"{measured['accuracy']:.2%}" if "accuracy" in measured else "",
+        f"{size_kb:.0f}",
+        str(folder),
+    )
 
 
 def _print_figures(found: dict[str, Any]) -> None:
@@ -90,4 +252,5 @@ def _print_figures(found: dict[str, Any]) -> None:
     console.rows_table(
         ("data", "glyphs", "right (95 %)", "macro F1", "ECE", "accepted", "of these wrong"),
         lines,
+        title=f"{found['model']}, which takes pictures as {found['input']}",
     )

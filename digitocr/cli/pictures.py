@@ -130,16 +130,14 @@ def classify(
 ) -> None:
     """Classify single digits, dark on light or light on dark.
 
-    `digit` is null where the glyph is judged not to be a digit. Exit code 3: some pictures
-    could not be opened.
+    `digit` is null where the glyph is clearly not a digit. Exit code 3: some pictures could
+    not be opened.
     """
-    import numpy as np
-
     from digitocr import batch as job
     from digitocr import scans
     from digitocr.imaging.normalization import ink_intensity, normalize_all
     from digitocr.recognition.acceptance import Acceptance, accepts_digit
-    from digitocr.recognition.classifier import load_model
+    from digitocr.recognition.classifier import are_digits, best_digits, load_model
 
     settings = settings_module.load(model=model)
     if (npz is None) == (not images):
@@ -157,13 +155,12 @@ def classify(
             rows.append({"image": str(image), "error": str(error)})
     glyphs = normalize_all([ink_intensity(gray) for gray in grays])
     opened = [row for row in rows if "error" not in row]
-    for row, probabilities in zip(opened, loaded.classify(glyphs), strict=True):
-        digit = int(np.argmax(probabilities[:10]))
-        confidence = float(probabilities[digit])
-        is_digit = int(np.argmax(probabilities)) < 10
-        row["digit"] = digit if is_digit else None
-        row["confidence"] = round(confidence, 6)
-        row["accepted"] = accepts_digit(confidence, is_digit, acceptance)
+    probabilities = loaded.classify(glyphs)
+    judged = zip(opened, *best_digits(probabilities), are_digits(probabilities), strict=True)
+    for row, digit, confidence, is_digit in judged:
+        row["digit"] = int(digit) if is_digit else None
+        row["confidence"] = round(float(confidence), 6)
+        row["accepted"] = accepts_digit(float(confidence), bool(is_digit), acceptance)
     if shape is Shape.JSONL:
         for row in rows:
             _print_json(row)

@@ -77,6 +77,32 @@ def distort(
     return image
 
 
+def move(
+    image: GlyphImage,
+    rng: np.random.Generator,
+    *,
+    angle_deg: float = 10.0,
+    zoom: float = 0.1,
+    shift: float = 0.1,
+) -> GlyphImage:
+    """Turn, scale and shift a normalized digit, as the tutorials do.
+
+    Parameters
+    ----------
+    image : (28, 28) float32, 0 paper to 1 ink
+        Not changed.
+    angle_deg, zoom, shift
+        Most to either side; the shift as a share of the picture's side.
+    """
+    h, w = image.shape
+    angle = float(rng.uniform(-angle_deg, angle_deg))
+    scale = 1.0 + float(rng.uniform(-zoom, zoom))
+    matrix = cv2.getRotationMatrix2D(((w - 1) / 2, (h - 1) / 2), angle, scale)
+    matrix[:, 2] += rng.uniform(-shift, shift, size=2) * (w, h)
+    moved: GlyphImage = cv2.warpAffine(image, matrix, (w, h), flags=cv2.INTER_LINEAR)
+    return moved
+
+
 def _warp(glyph: Intensity, side: float, rng: np.random.Generator) -> Intensity:
     """Rotate, shear, stretch and bend; the ink's longer side becomes about `side`."""
     left, top, width, height = cv2.boundingRect(glyph)

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitocr.errors import DataError
+from digitocr.training import nondigits, printing, skeletons
 
 OTHER = 10
 FORM_DIGITS_A_CLASS = 500
@@ -44,7 +45,8 @@ class GlyphSet:
     """Characters with their labels: 0-9, or 10 for `other`.
 
     `parts` says of each what it is for: train, validation, heldout, test, or forms (the
-    digits of the sample forms). `source` is the attribution.
+    digits of the sample forms). `source` is the attribution. `writers` numbers the hands,
+    where they are known: names of people never leave the file.
     """
 
     name: str
@@ -52,6 +54,7 @@ class GlyphSet:
     labels: NDArray[np.int64]
     parts: NDArray[np.str_]
     source: str
+    writers: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -63,7 +66,12 @@ class GlyphSet:
     def where(self, keep: NDArray[np.bool_]) -> GlyphSet:
         """Keep the characters that are marked."""
         return GlyphSet(
-            self.name, self.glyphs[keep], self.labels[keep], self.parts[keep], self.source
+            self.name,
+            self.glyphs[keep],
+            self.labels[keep],
+            self.parts[keep],
+            self.source,
+            None if self.writers is None else self.writers[keep],
         )
 
 
@@ -109,6 +117,10 @@ def _parts(writers: Sequence[str]) -> NDArray[np.str_]:
     return np.array([found[writer] for writer in writers], dtype=np.str_)
 
 
+def _numbered(writers: NDArray[Any]) -> NDArray[np.int64]:
+    return np.unique(writers, return_inverse=True)[1].astype(np.int64)
+
+
 def _find(folder: str, file: str, name: str) -> Path:
     if not folder:
         raise DataError(f"{name}: set DIGITOCR_DATA to the folder that holds {file}")
@@ -144,7 +156,8 @@ def _file(path: Path) -> GlyphSet:
     writers = arrays.get("writer")
     names = range(len(x)) if writers is None else writers
     parts = _parts([f"{path.stem}-{name}" for name in names])
-    return GlyphSet(path.stem, x, labels, parts, f"{path.name} (own data)")
+    numbers = None if writers is None else _numbered(writers)
+    return GlyphSet(path.stem, x, labels, parts, f"{path.name} (own data)", numbers)
 
 
 def _mnist(folder: str) -> GlyphSet:
@@ -197,6 +210,15 @@ def _optdigits(folder: str) -> GlyphSet:
     return _all_train("optdigits", arrays, "UCI optdigits, Alpaydin and Kaynak (CC BY 4.0)")
 
 
+def _semeion(folder: str) -> GlyphSet:
+    arrays = _arrays(_find(folder, "semeion.npz", "semeion"), "x", "y")
+    return _all_train(
+        "semeion",
+        arrays,
+        "Semeion 1994, some 80 Italian hands (licence not stated)",
+    )
+
+
 def _all_train(name: str, arrays: dict[str, NDArray[Any]], source: str) -> GlyphSet:
     x = np.asarray(arrays["x"], np.uint8)
     labels = np.asarray(arrays["y"], np.int64)
@@ -238,7 +260,8 @@ def _strokes(
         draw_strokes(glyph, points[part], stroke[part], pen=int(rng.integers(2, 7)))
     texts = arrays["label"][keep]
     labels = np.array([int(t) if t in "0123456789" else OTHER for t in texts], np.int64)
-    return GlyphSet(name, glyphs, labels, _parts(list(arrays["writer"][keep])), source)
+    writers = arrays["writer"][keep]
+    return GlyphSet(name, glyphs, labels, _parts(list(writers)), source, _numbered(writers))
 
 
 def draw_strokes(
@@ -275,6 +298,39 @@ def _frames(folder: str) -> GlyphSet:
     return GlyphSet("frames", glyphs, labels, parts, "empty cells of scanned grading tables")
 
 
+def _printed(folder: str) -> GlyphSet:
+    """Draw digits in print: printed digits are digits."""
+    glyphs, labels, fonts = printing.draw_digits()
+    source = "printed digits drawn with the fonts of matplotlib, Pillow and OpenCV"
+    parts = np.where(np.isin(fonts, printing.HELD_OUT), "heldout", "train")
+    return GlyphSet("printed", glyphs, labels, parts, source)
+
+
+def _drawn(folder: str) -> GlyphSet:
+    """Draw digits in ways of writing that MNIST lacks."""
+    glyphs, labels = skeletons.draw_digits(np.random.default_rng(0))
+    source = "drawn by digitocr.training.skeletons"
+    return GlyphSet("drawn", glyphs, labels, np.full(len(labels), "train"), source)
+
+
+def _drawn_junk(folder: str, *, count: int = 3000) -> GlyphSet:
+    """Draw non-digits from MNIST's test digits, which no training sees."""
+    digits = _mnist(folder).part("test")
+    rng = np.random.default_rng(20)
+
+    def take() -> tuple[Intensity, int]:
+        index = int(rng.integers(len(digits)))
+        return digits.glyphs[index], int(digits.labels[index])
+
+    drawn = [nondigits.compose(take, rng) for _ in range(count)]
+    room = (max(len(glyph) for glyph in drawn), max(glyph.shape[1] for glyph in drawn))
+    glyphs = np.zeros((count, *room), np.uint8)
+    for canvas, glyph in zip(glyphs, drawn, strict=True):
+        canvas[: glyph.shape[0], : glyph.shape[1]] = glyph
+    labels, parts = np.full(count, OTHER, np.int64), np.full(count, "test")
+    return GlyphSet("drawn-junk", glyphs, labels, parts, "touching, cut and struck out MNIST")
+
+
 def _unseen_letters(folder: str) -> GlyphSet:
     arrays = _arrays(_find(folder, "eng_chars.npz", "eng-letters"), "x", "y", "is_first")
     keep = arrays["is_first"] & ~np.isin(arrays["y"], sorted(DIGIT_LIKE))
@@ -307,11 +363,15 @@ _SETS: dict[str, Callable[[str], GlyphSet]] = {
     "unipen": _unipen,
     "usps": _usps,
     "optdigits": _optdigits,
+    "semeion": _semeion,
+    "printed": _printed,
+    "drawn": _drawn,
     "letters": _letters,
     "omniglot": _omniglot,
     "frames": _frames,
     "eng-digits": _unseen_digits,
     "eng-letters": _unseen_letters,
     "nsysu-dev": _measured("nsysu_dev.npz", "nsysu-dev", "exam boxes (ODbL)"),
+    "drawn-junk": _drawn_junk,
     "junk-dev": _measured("junk_dev.npz", "junk-dev", "touching pairs and tally cells"),
 }

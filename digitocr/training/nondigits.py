@@ -92,11 +92,11 @@ def struck_out(take: Take, rng: np.random.Generator) -> Intensity:
     ys = np.linspace(top + 3, top + h - 3, count) + rng.normal(0, 2, count)
     xs = np.where(np.arange(count) % 2, left + w + 3, left - 3) + rng.normal(0, 2, count)
     if rng.random() < 0.5:
-        _stroke(canvas, np.stack([xs, ys], axis=1), pen)
+        stroke(canvas, np.stack([xs, ys], axis=1), pen)
     else:
         for y in ys[1:]:
             ends = [(left - 4, y + rng.normal(0, 3)), (left + w + 4, y + rng.normal(0, 3))]
-            _stroke(canvas, np.array(ends), pen)
+            stroke(canvas, np.array(ends), pen)
     return canvas
 
 
@@ -109,15 +109,15 @@ def cross(rng: np.random.Generator) -> Intensity:
     if kind < 0.80:
         for sign in (1, -1):
             ends = np.array([[-wide, -sign * high], [0, 0], [wide, sign * high]])
-            _stroke(canvas, CANVAS / 2 + ends + rng.normal(0, 1.8, (3, 2)), pen, smooth=True)
+            stroke(canvas, CANVAS / 2 + ends + rng.normal(0, 1.8, (3, 2)), pen, smooth=True)
     elif kind < 0.92:
         plus = [[(-wide, 0), (wide, 0)], [(0, -high), (0, high)]]
         slant = [[(-8.0, -8.0), (8.0, 8.0)]] if kind > 0.88 else []
         for line in plus + slant:
-            _stroke(canvas, CANVAS / 2 + np.array(line) + rng.normal(0, 1.5, (2, 2)), pen)
+            stroke(canvas, CANVAS / 2 + np.array(line) + rng.normal(0, 1.5, (2, 2)), pen)
     else:
         ends = np.array([[-wide, 2], [-wide / 3, high * 0.7], [wide, -high]])
-        _stroke(canvas, CANVAS / 2 + ends + rng.normal(0, 1.5, (3, 2)), pen)
+        stroke(canvas, CANVAS / 2 + ends + rng.normal(0, 1.5, (3, 2)), pen)
     return canvas
 
 
@@ -129,7 +129,7 @@ def dash(rng: np.random.Generator) -> Intensity:
         xs = np.linspace(5, CANVAS - 6, 5)
         ys = CANVAS / 2 + 9 * row + rng.normal(0, 0.12) * (xs - CANVAS / 2)
         ys = ys + rng.normal(0, 1.2, 5)
-        _stroke(canvas, np.stack([xs, ys], axis=1), pen, smooth=True)
+        stroke(canvas, np.stack([xs, ys], axis=1), pen, smooth=True)
     return canvas
 
 
@@ -137,7 +137,7 @@ def scribble(rng: np.random.Generator) -> Intensity:
     """Draw a knotted line."""
     canvas = np.zeros((CANVAS, CANVAS), np.uint8)
     points = rng.uniform(4, CANVAS - 4, size=(int(rng.integers(8, 22)), 2))
-    _stroke(canvas, points, int(rng.integers(1, 5)), smooth=True)
+    stroke(canvas, points, int(rng.integers(1, 5)), smooth=True)
     return canvas
 
 
@@ -155,15 +155,15 @@ def residue(rng: np.random.Generator) -> Intensity:
         path = path + rng.normal(0, 0.7, path.shape)
         path[0] = path[1] + (path[0] - path[1]) * rng.uniform(0.3, 1.0)
         path[-1] = path[-2] + (path[-1] - path[-2]) * rng.uniform(0.3, 1.0)
-        _stroke(canvas, path, pen)
+        stroke(canvas, path, pen)
         if rng.random() < 0.3:
             canvas[:, 16:22] = 0
     elif kind < 0.6:  # a rule above or below
         y = low if rng.random() < 0.5 else high
-        _stroke(canvas, np.array([[2, y], [CANVAS - 3, y + rng.normal(0, 1)]]), pen)
+        stroke(canvas, np.array([[2, y], [CANVAS - 3, y + rng.normal(0, 1)]]), pen)
     elif kind < 0.72:  # both uprights
         for x in (low, high):
-            _stroke(canvas, np.array([[x, 3], [x + rng.normal(0, 1), CANVAS - 4]]), pen)
+            stroke(canvas, np.array([[x, 3], [x + rng.normal(0, 1), CANVAS - 4]]), pen)
     if kind >= 0.6:  # dirt
         for x, y in rng.uniform(3, CANVAS - 3, size=(int(rng.integers(3, 16)), 2)):
             radius = int(rng.integers(0, 3))
@@ -171,9 +171,10 @@ def residue(rng: np.random.Generator) -> Intensity:
     return canvas
 
 
-def _stroke(
+def stroke(
     canvas: Intensity, points: NDArray[np.float64], pen: int, *, smooth: bool = False
 ) -> None:
+    """Draw a pen stroke through points (x, y) into `canvas`, curved if it is smooth."""
     if smooth and len(points) > 2:
         at = np.linspace(0, len(points) - 1, 6 * len(points))
         points = _catmull_rom(points, at)

@@ -1,14 +1,11 @@
-import json
-
 import cv2
 import numpy as np
 import pytest
 
-from digitocr.errors import DataError, UsageError
+from digitocr.errors import DataError
 from digitocr.imaging.normalization import normalize
-from digitocr.recognition.classifier import load_model
 from digitocr.settings import Settings
-from digitocr.training import augment, dataset, evaluate, nondigits
+from digitocr.training import augment, dataset, nondigits
 
 
 def drawn_digits(count=32):
@@ -150,70 +147,3 @@ def test_every_kind_of_non_digit_can_be_drawn_and_normalized(kind):
         glyph = draw(take, rng) if needs_digits else draw(rng)
         assert glyph.dtype == np.uint8 and normalize(glyph).any()
     np.testing.assert_array_equal(glyphs, before)
-
-
-def test_a_perfect_and_a_hopeless_reader_get_the_scores_they_deserve():
-    x, y = drawn_digits(40)
-    data = dataset.GlyphSet("drawn", x, y.astype(np.int64), np.full(40, "test"), "")
-    perfect = np.eye(11, dtype=np.float32)[y]
-    found = evaluate.figures(evaluate.Scored(data, perfect), accept=0.97)
-    assert found["accuracy"] == found["f1"] == found["accepted"] == 1.0
-    assert found["ece"] == found["substitution_rate"] == 0.0
-    wrong = np.eye(11, dtype=np.float32)[(y + 1) % 10]
-    found = evaluate.figures(evaluate.Scored(data, wrong), accept=0.97)
-    assert found["accuracy"] == found["f1"] == 0.0
-    assert found["ece"] == found["substitution_rate"] == 1.0
-    assert np.sum(found["confusion"]) == 40
-
-
-def test_the_more_is_rejected_the_fewer_of_the_unsure_remain_wrong():
-    confidence = np.linspace(0.01, 1.0, 100).astype(np.float32)
-    right = np.arange(100) >= 5
-    points = evaluate.error_reject(confidence, right)
-    rates = [point["substitution_rate"] for point in points]
-    assert rates == sorted(rates, reverse=True)
-    assert rates[0] == 0.05 and rates[-1] == 0.0
-
-
-@pytest.mark.parametrize(("hits", "count"), [(0, 0), (0, 10), (10, 10), (5, 10)])
-def test_the_interval_of_a_share_holds_the_share(hits, count):
-    low, high = evaluate.wilson(hits, count)
-    assert 0.0 <= low <= (hits / count if count else 0.5) <= high <= 1.0
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own
-def test_one_step_of_training_on_drawn_digits_writes_a_model_that_can_be_read(file, tmp_path):
-    pytest.importorskip("tensorflow", reason="training needs digitocr[train]")
-    from digitocr.training import train
-
-    out = train.train(
-        "lenet5-relu", [str(file)], 1, tmp_path / "m", 7, Settings(), steps=1, batch=32
-    )
-    model = load_model(out)
-    rows = model.classify(np.stack([normalize(glyph) for glyph in drawn_digits()[0]]))
-    assert rows.shape == (32, 11)
-    assert model.card.metrics["drawn"]["count"] > 0
-    names = {path.name for path in out.iterdir()}
-    assert {"model.keras", "model.tflite", "card.json", "report.md"} <= names
-    assert "checkpoint.keras" not in names
-
-    from_keras = evaluate.evaluate(out / "model.keras", [str(file)], Settings())
-    from_folder = evaluate.evaluate(out, [str(file)], Settings())
-    assert json.loads(json.dumps(from_folder)) == from_folder
-    assert from_keras["sets"]["drawn"]["confusion"] == from_folder["sets"]["drawn"]["confusion"]
-
-    with pytest.raises(UsageError, match="lenet5-relu"):
-        train.train("resnet-152", [str(file)], 1, tmp_path / "x", 7, Settings())
-
-
-def test_the_same_round_and_batch_are_drawn_alike_whoever_draws_them(file):
-    pytest.importorskip("tensorflow", reason="training needs digitocr[train]")
-    from digitocr.training.train import Batches
-
-    sets = [dataset.load(str(file), "")]
-    first, second = (Batches(sets, seed=3, steps=4, size=16) for _ in range(2))
-    np.testing.assert_array_equal(first[2][0], second[2][0])
-    assert not np.array_equal(first[2][0], first[3][0])
-    second.on_epoch_end()
-    assert not np.array_equal(first[2][0], second[2][0])

@@ -1,0 +1,125 @@
+"""Digits drawn from the skeletons that schools teach: the ways of writing MNIST lacks.
+
+Closed fours, sevens with a bar, ones with a long upstroke or a foot, threes with a flat top,
+slashed zeros. A skeleton is one or more strokes through points of a unit square (x to the
+right, y down); every point is moved at random, and pens differ.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from digitocr.training.nondigits import stroke
+
+Intensity = NDArray[np.uint8]
+Points = tuple[tuple[float, float], ...]
+
+SIDE = 56
+_RING: Points = (
+    (0.5, 0.0), (0.12, 0.2), (0.05, 0.55), (0.22, 0.92), (0.5, 1.0),
+    (0.8, 0.88), (0.95, 0.5), (0.85, 0.15), (0.48, 0.0),
+)  # fmt: skip
+# Of each digit its ways of writing: strokes, and whether each is curved.
+SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
+    (
+        ((_RING, True),),
+        ((_RING, True), (((0.9, 0.05), (0.1, 0.95)), False)),
+    ),
+    (
+        ((((0.5, 0.0), (0.5, 1.0)), False),),
+        ((((0.28, 0.2), (0.55, 0.0), (0.55, 1.0)), False),),
+        ((((0.1, 0.5), (0.6, 0.0), (0.6, 1.0)), False),),
+        ((((0.3, 0.2), (0.55, 0.0), (0.55, 1.0)), False), (((0.25, 1.0), (0.85, 1.0)), False)),
+    ),
+    (
+        ((((0.1, 0.2), (0.4, 0.0), (0.8, 0.12), (0.75, 0.45), (0.08, 1.0)), True),
+         (((0.08, 1.0), (0.9, 0.97)), False)),
+        ((((0.12, 0.22), (0.45, 0.0), (0.8, 0.2), (0.55, 0.65), (0.15, 0.95), (0.1, 0.8),
+           (0.35, 0.85), (0.9, 1.0)), True),),
+        ((((0.08, 0.05), (0.85, 0.05), (0.1, 0.97), (0.9, 0.97)), False),),
+    ),
+    (
+        ((((0.1, 0.12), (0.5, 0.0), (0.8, 0.2), (0.42, 0.47), (0.85, 0.7), (0.5, 1.0),
+           (0.08, 0.88)), True),),
+        ((((0.1, 0.03), (0.85, 0.03), (0.42, 0.42)), False),
+         (((0.42, 0.42), (0.85, 0.55), (0.8, 0.88), (0.4, 1.0), (0.08, 0.88)), True)),
+    ),
+    (
+        ((((0.3, 0.0), (0.08, 0.55), (0.95, 0.55)), False), (((0.7, 0.1), (0.7, 1.0)), False)),
+        ((((0.68, 1.0), (0.68, 0.0), (0.05, 0.66), (0.95, 0.66)), False),),
+        ((((0.7, 0.0), (0.05, 0.6), (0.98, 0.6)), False), (((0.7, 0.0), (0.7, 1.0)), False)),
+        ((((0.72, 1.0), (0.75, 0.0), (0.08, 0.55), (0.72, 0.56)), False),),
+        ((((0.45, 0.0), (0.1, 0.6), (0.9, 0.55)), False), (((0.68, 0.3), (0.5, 1.0)), False)),
+    ),
+    (
+        ((((0.85, 0.03), (0.22, 0.03), (0.15, 0.42)), False),
+         (((0.15, 0.42), (0.55, 0.35), (0.85, 0.6), (0.65, 0.95), (0.1, 0.95)), True)),
+        ((((0.25, 0.05), (0.2, 0.42), (0.6, 0.42), (0.85, 0.68), (0.6, 1.0), (0.1, 0.9)), True),
+         (((0.25, 0.04), (0.9, 0.0)), False)),
+    ),
+    (
+        ((((0.75, 0.0), (0.3, 0.25), (0.1, 0.65), (0.3, 0.97), (0.75, 0.95), (0.85, 0.65),
+           (0.5, 0.52), (0.15, 0.7)), True),),
+        ((((0.6, 0.0), (0.15, 0.5), (0.12, 0.85), (0.5, 1.0), (0.85, 0.78), (0.5, 0.6),
+           (0.15, 0.8)), True),),
+    ),
+    (
+        ((((0.08, 0.03), (0.88, 0.03), (0.35, 1.0)), False),),
+        ((((0.08, 0.03), (0.88, 0.03), (0.4, 1.0)), False),
+         (((0.3, 0.5), (0.9, 0.48)), False)),
+        ((((0.08, 0.2), (0.1, 0.03), (0.88, 0.03), (0.45, 1.0)), False),),
+        ((((0.08, 0.2), (0.1, 0.03), (0.88, 0.03), (0.45, 1.0)), False),
+         (((0.25, 0.52), (0.85, 0.5)), False)),
+    ),
+    (
+        ((((0.8, 0.12), (0.4, 0.0), (0.15, 0.25), (0.8, 0.65), (0.5, 1.0), (0.12, 0.75),
+           (0.8, 0.25), (0.7, 0.05)), True),),
+        ((((0.5, 0.45), (0.2, 0.25), (0.5, 0.0), (0.8, 0.22), (0.5, 0.45), (0.1, 0.75),
+           (0.5, 1.0), (0.9, 0.75), (0.5, 0.45)), True),),
+    ),
+    (
+        ((((0.8, 0.2), (0.45, 0.0), (0.12, 0.28), (0.45, 0.5), (0.8, 0.22)), True),
+         (((0.82, 0.1), (0.8, 1.0)), False)),
+        ((((0.82, 0.2), (0.45, 0.0), (0.1, 0.28), (0.45, 0.5), (0.82, 0.25), (0.8, 0.6),
+           (0.55, 1.0), (0.15, 0.92)), True),),
+        ((((0.8, 0.22), (0.45, 0.0), (0.15, 0.25), (0.45, 0.48), (0.8, 0.2), (0.7, 0.65),
+           (0.45, 1.0)), True),),
+    ),
+)  # fmt: skip
+
+
+def draw_digits(
+    rng: np.random.Generator, *, each: int = 300
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Draw every digit so many times, its ways of writing by turns.
+
+    Returns
+    -------
+    (N, 56, 56) uint8, 0 paper to 255 ink; the N digits.
+    """
+    labels = np.repeat(np.arange(10), each)
+    glyphs = np.zeros((len(labels), SIDE, SIDE), np.uint8)
+    for number, (glyph, label) in enumerate(zip(glyphs, labels, strict=True)):
+        ways = SKELETONS[label]
+        _write(glyph, ways[number % len(ways)], rng)
+    return glyphs, labels
+
+
+def _write(
+    canvas: Intensity, strokes: tuple[tuple[Points, bool], ...], rng: np.random.Generator
+) -> None:
+    """Write one digit: as wide as a hand pleases, the strokes of one pen."""
+    pen = int(rng.integers(2, 7))
+    margin = pen + 5
+    high = SIDE - 2 * margin
+    wide = high * float(rng.uniform(0.45, 0.95))
+    spread = 0.035 * high
+    for points, curved in strokes:
+        places = np.array(points) * (wide, high) + ((SIDE - wide) / 2, margin)
+        places = places + rng.normal(0.0, spread, places.shape)
+        if not curved:  # no hand draws a straight line
+            middles = (places[1:] + places[:-1]) / 2
+            middles = middles + rng.normal(0.0, 0.5 * spread, middles.shape)
+            line = np.insert(places, np.arange(1, len(places)), middles, axis=0)
+        stroke(canvas, places if curved else line, pen, smooth=curved)
