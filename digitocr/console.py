@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -25,8 +26,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from digitocr.batch import RunSummary
-from digitocr.db.batches import BatchSummary, FailedPage
+if TYPE_CHECKING:  # a progress bar need not wait for the database's libraries
+    from digitocr.batch import RunSummary
+    from digitocr.db.batches import BatchSummary, FailedPage
 
 PLAIN_EVERY_S = 10.0
 PIPED_WIDTH = 10_000  # a row stays one line for grep and awk

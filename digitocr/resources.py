@@ -23,6 +23,11 @@ def default_model() -> Path:
     return folder("models") / DEFAULT_MODEL
 
 
+def model_folder(named: str) -> Path:
+    """Find the model that reads: the one that is named, or the one that travels along."""
+    return Path(named) if named else default_model()
+
+
 def model_folders() -> tuple[Path, ...]:
     """Find the model folders in `models` here, and those that travel with digitocr."""
     places = (Path("models"), folder("models"))

@@ -6,7 +6,7 @@ processes that build their reader once; files are handed out in chunks, by path.
 knows of Prefect: a flow calls `plan`, `read_chunk` and `finish` as the command does.
 """
 
-from digitocr.batch.planning import Plan, find_forms, find_model, plan
+from digitocr.batch.planning import Plan, find_forms, plan
 from digitocr.batch.reading import FileOutcome, read_chunk
 from digitocr.batch.running import RunSummary, finish, run
 
@@ -15,7 +15,6 @@ __all__ = [
     "Plan",
     "RunSummary",
     "find_forms",
-    "find_model",
     "finish",
     "plan",
     "read_chunk",

@@ -44,11 +44,6 @@ def find_forms(settings: Settings) -> Path:
     )
 
 
-def find_model(settings: Settings) -> Path:
-    """Find the model folder: as set, else the default that travels with digitocr."""
-    return Path(settings.model) if settings.model else resources.default_model()
-
-
 def plan(
     paths: Sequence[Path],
     settings: Settings,
@@ -79,7 +74,7 @@ def plan(
     forms_folder = find_forms(settings)
     forms = templates.load_all(forms_folder)
     pipeline.check_forms(forms)
-    model = load_model(find_model(settings))
+    model = load_model(resources.model_folder(settings.model))
     engine = schema.connect(settings.database, create=True)
     try:
         with schema.writing(engine) as session:
@@ -94,7 +89,7 @@ def plan(
         batch=store.stored_source(name),
         files=files,
         forms=str(forms_folder.resolve()),
-        model=str(Path(find_model(settings)).resolve()),
+        model=str(Path(resources.model_folder(settings.model)).resolve()),
         settings=settings,
         named=batch is not None,
         again=again,

@@ -102,15 +102,14 @@ def evaluate(
 
     digitocr evaluate --model lenet.h5 --data mnist --report look
     """
-    from digitocr import batch as job
-    from digitocr import console
+    from digitocr import console, resources
 
     with needs("train"):
         from digitocr.training import evaluate as evaluation
 
     settings = settings_module.load()
     watch = partial(console.progress, quiet=Shown.quiet)
-    chosen = model or job.find_model(settings)
+    chosen = model or resources.model_folder(settings.model)
     with redirect_stdout(sys.stderr):
         found = evaluation.evaluate(chosen, tuple(data or ()), settings, report, watch=watch)
     if as_json:
@@ -158,10 +157,9 @@ def compare(
 @app.command("list")
 def list_models() -> None:
     """List the model folders below `models`, here and with digitocr; * reads by default."""
-    from digitocr import batch as job
     from digitocr import console, resources
 
-    default = job.find_model(settings_module.load())
+    default = resources.model_folder(settings_module.load().model)
     folders = {one.resolve(): one for one in (*resources.model_folders(), default)}
     rows = [
         ("*" if resolved == default.resolve() else "", *_model_row(folder))

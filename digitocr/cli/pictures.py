@@ -41,15 +41,14 @@ def read(
     Boxes, rules and crosses in empty positions are not digits; zeros are kept. Exit code 3:
     some pictures could not be opened.
     """
-    from digitocr import batch as job
-    from digitocr import pipeline, scans
+    from digitocr import pipeline, resources, scans
     from digitocr.recognition.acceptance import Acceptance
     from digitocr.recognition.classifier import load_model
 
     if type_ is FieldType.DATE:
         raise UsageError("--type date: a bare crop has no date format; use code")
     settings = settings_module.load(model=model)
-    loaded = load_model(job.find_model(settings))
+    loaded = load_model(resources.model_folder(settings.model))
     acceptance = Acceptance(settings.accept_digit, settings.accept_field)
     rows: list[dict[str, Any]] = []
     for image in images:
@@ -133,8 +132,7 @@ def classify(
     `digit` is null where the glyph is clearly not a digit. Exit code 3: some pictures could
     not be opened.
     """
-    from digitocr import batch as job
-    from digitocr import scans
+    from digitocr import resources, scans
     from digitocr.imaging.normalization import ink_intensity, normalize_all
     from digitocr.recognition.acceptance import Acceptance, accepts_digit
     from digitocr.recognition.classifier import are_digits, best_digits, load_model
@@ -143,7 +141,7 @@ def classify(
     if (npz is None) == (not images):
         raise UsageError("classify wants pictures, or --npz FILE with many")
     acceptance = Acceptance(settings.accept_digit, settings.accept_field)
-    loaded = load_model(job.find_model(settings))
+    loaded = load_model(resources.model_folder(settings.model))
     grays: list[Any] = [] if npz is None else list(_load_glyphs(npz))
     rows: list[dict[str, Any]] = [{"index": index} for index in range(len(grays))]
     for index, image in enumerate(images or ()):
