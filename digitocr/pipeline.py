@@ -330,7 +330,7 @@ def read_number(
         confidence=best.probability if best else 0.0,
         least_digit=least_digit(best, [g.confidence for g in glyphs]),
         all_void=False,
-        faint_ink=crop.doubtful,
+        faint_ink=crop.doubtful or _may_be_no_number(best, glyphs, crop.lined, w),
         clipped=False,
         misplaced=False,
         acceptance=acceptance,
@@ -347,6 +347,19 @@ def read_number(
         else reasons,
         model=model.card.name,
     )
+
+
+def _may_be_no_number(
+    best: Decoded | None, glyphs: Sequence[GlyphReading], lined: bool, width: int
+) -> bool:
+    """Say whether ones are all that was read, where other things look like ones.
+
+    The sides of a box do, of which the rest was left out, and what a neighbor's stroke shows
+    at the side of the crop.
+    """
+    if best is None or set(best.text) != {"1"}:
+        return False
+    return lined or any(one.box.left <= 1 or one.box.right >= width - 1 for one in glyphs)
 
 
 def _decimals(decoded: Decoded, lattice: Lattice) -> int:

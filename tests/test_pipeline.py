@@ -349,6 +349,28 @@ def test_a_black_crop_is_not_accepted(model, shape):
     assert not read_number(np.zeros(shape, np.uint8), model).accepted
 
 
+def all_ones(glyphs):
+    rows = np.full((len(glyphs), 10), 1e-5, np.float32)
+    rows[:, 1] = 1.0 - 9e-5
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("left", "ruled", "accepted"),
+    [(100, False, True), (194, False, False), (100, True, False)],
+    ids=["alone", "cut off at the side", "above a rule"],
+)
+def test_a_lone_one_is_accepted_only_where_nothing_else_looks_like_one(left, ruled, accepted):
+    image = np.full((80, 200), 245, np.uint8)
+    image[15:65, left : left + 6] = 20
+    if ruled:
+        image[74:77] = 60
+    found = read_number(image, fake(all_ones))
+    assert found.text == "1"
+    assert found.accepted is accepted
+    assert accepted or "junk" in found.reasons
+
+
 @pytest.mark.parametrize("text", ["3.75", "12.5"])
 def test_a_decimal_keeps_its_mark_and_an_integer_does_not_lose_it_in_silence(model, text):
     for seed in range(6):

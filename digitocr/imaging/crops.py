@@ -33,13 +33,15 @@ class CropWriting:
     """The writing of a crop, enlarged or shrunken by `scale`.
 
     `speck`: pieces no longer than this many pixels are dust. `doubtful`: more than dust and
-    lines was left out, or nothing was found where something is.
+    lines was left out, or nothing was found where something is. `lined`: rules, margins or
+    sides of boxes were left out.
     """
 
     field: FieldInk
     scale: float
     speck: int
     doubtful: bool
+    lined: bool
 
     def in_crop(self, box: Box) -> Box:
         """Take a box back to whole pixels of the crop, never empty."""
@@ -71,7 +73,7 @@ def find_crop_writing(gray: Gray) -> CropWriting:
     if level < LEAST_LEVEL:
         nothing = np.zeros(dark.shape, bool)
         doubtful = covered or _has_traces(dark)
-        return CropWriting(strengthen(nothing, dark, 1.0), scale, speck, doubtful)
+        return CropWriting(strengthen(nothing, dark, 1.0), scale, speck, doubtful, covered)
     ink = binarize(dark, level=level)
     clean, doubtful_lines = _without_lines(ink)
     pieces = components(clean, least_area=max(4, speck * speck // 2), least_side=speck)
@@ -89,7 +91,7 @@ def find_crop_writing(gray: Gray) -> CropWriting:
         or any(piece.box.height >= 0.97 * h for piece in kept)
         or (_has_faint(dark, written, level) if kept else _has_traces(dark))
     )
-    return CropWriting(strengthen(written, dark, level), scale, speck, doubtful)
+    return CropWriting(strengthen(written, dark, level), scale, speck, doubtful, bordered)
 
 
 def _has_faint(dark: Darkness, written: Ink, level: float) -> bool:
