@@ -11,7 +11,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 BUNDLED = ("alembic", "flows", "models")
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "README.md")
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "README.md", "report.md", "*.png")
 
 
 class BuildWithFolders(build_py):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-DEFAULT_MODEL = "digitocr-76k"
+DEFAULT_MODEL = "digitocr-130k"
 
 
 def folder(name: str) -> Path:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parent.parent
 BUNDLED = "digitocr/_bundled"
-MODEL = f"{BUNDLED}/models/digitocr-76k"
+MODEL = f"{BUNDLED}/models/digitocr-130k"
 
 pytestmark = pytest.mark.slow
 

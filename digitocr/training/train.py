@@ -122,7 +122,11 @@ def train(
             epochs=epochs,
             validation_data=(glyphs[..., None], _one_hot(labels, classes)),
             validation_batch_size=512,
-            callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True), best],
+            callbacks=[
+                keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin),
+                keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+                best,
+            ],
             verbose=0,
         ).history
     network.set_weights(best.weights)
@@ -227,25 +231,22 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries no 
     ) -> None:
         super().__init__(workers=1, max_queue_size=16)
         self.sheaves, self.targets, self.order = sheaves, targets, order
-        self.seed, self.size, self.epoch = seed, size, 0
-        self._shuffle()
+        self.seed, self.size = seed, size
+        self.begin(0)
 
     def __len__(self) -> int:
         return max(1, len(self.sheaves[0].labels) // self.size)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rows = self.rows[index * self.size : (index + 1) * self.size]
-        sheaf = self.order[self.epoch % len(self.order)]
-        wanted = self.targets[sheaf][rows].astype(np.float32)
-        return _as_ink(self.sheaves[sheaf].images[rows])[..., None], wanted
+        wanted = self.targets[self.sheaf][rows].astype(np.float32)
+        return _as_ink(self.sheaves[self.sheaf].images[rows])[..., None], wanted
 
-    def on_epoch_end(self) -> None:
-        self.epoch += 1
-        self._shuffle()
-
-    def _shuffle(self) -> None:
-        rng = np.random.default_rng((self.seed, self.epoch))
-        self.rows = rng.permutation(len(self.sheaves[0].labels))
+    def begin(self, epoch: int, logs: object = None) -> None:
+        """Turn to an epoch, counted from 0; Keras ends one more than it begins."""
+        self.sheaf = self.order[epoch]
+        rng = np.random.default_rng((self.seed, epoch))
+        self.rows = rng.permutation(len(self.sheaves[self.sheaf].labels))
 
 
 class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types
@@ -334,7 +335,7 @@ def save(
     ModelError
         If the network that would be read does not agree with Keras.
     """
-    bare = keras.models.clone_model(network)  # without the optimizer's moments
+    bare = networks.find(network.name).build()  # without the optimizer's moments
     bare.set_weights(network.get_weights())
     bare.save(out / KERAS_FILE)
     logits = network.predict(glyphs[..., None], batch_size=512, verbose=0)

@@ -18,7 +18,7 @@ from digitocr.recognition.classifier import (
     softmax,
 )
 
-SHIPPED = Path(__file__).parents[2] / "models" / "digitocr-76k"
+SHIPPED = Path(__file__).parents[2] / "models" / "digitocr-130k"
 
 
 @pytest.fixture(scope="module")

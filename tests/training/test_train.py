@@ -123,6 +123,31 @@ def test_answers_are_the_labels_until_teachers_are_asked():
     np.testing.assert_allclose(rows.sum(axis=1), 1.0)
 
 
+def test_every_epoch_learns_from_its_own_sheaf():
+    import keras
+
+    from digitocr.training.train import Batches
+
+    sheaves = [Sheaf(np.full((8, 28, 28), at, np.uint8), np.zeros(8, int)) for at in range(3)]
+    targets = [np.ones((8, 1), np.float16)] * 3
+    batches = Batches(sheaves, targets, [0, 1, 0, 2], seed=1, size=4)
+    network = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten()])
+    network.add(keras.layers.Dense(1))
+    network.compile("sgd", "mse")
+    seen = []
+
+    class Watched(Batches):
+        def __getitem__(self, index):
+            images, wanted = super().__getitem__(index)
+            seen.append(round(float(images.max()) * 255))
+            return images, wanted
+
+    batches.__class__ = Watched
+    begin = keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin)
+    network.fit(batches, epochs=4, verbose=0, callbacks=[begin])
+    assert seen[-8:] == [0, 0, 1, 1, 0, 0, 2, 2]
+
+
 def test_an_exported_network_that_does_not_agree_is_refused(digits, monkeypatch):
     from digitocr.training import networks, train
 
