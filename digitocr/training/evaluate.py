@@ -21,10 +21,10 @@ from digitocr.recognition.classifier import CARD, load_model
 from digitocr.settings import Settings
 from digitocr.training import dataset, keras_files, plots
 from digitocr.training.conventions import OURS
-from digitocr.training.dataset import GlyphSet
+from digitocr.training.dataset import OTHER, GlyphSet
 from digitocr.training.pictures import Watch, unwatched
 from digitocr.training.plots import CAPTIONS, PICTURED
-from digitocr.training.scores import REJECT_RATES, Scored, figures
+from digitocr.training.scores import REJECT_RATES, Scored, figures, refused_beside
 from digitocr.types import Classify
 
 log = logging.getLogger(__name__)
@@ -77,10 +77,15 @@ def evaluate(
     told, classify = _reader(model, settings)
     parts = held_out(data or ("mnist",), settings.data, whole_files=whole_files)
     scored = score(classify, parts, watch=watch)
-    result = told | {
+    result: dict[str, Any] = told | {
         "accept_digit": settings.accept_digit,
         "sets": {one.data.name: figures(one, accept=settings.accept_digit) for one in scored},
     }
+    digits = next((one for one in scored if one.data.name == PICTURED), None)
+    for one in scored:
+        if digits is not None and (one.data.labels == OTHER).any():
+            found = result["sets"][one.data.name]
+            found["refused_beside_mnist"] = refused_beside(digits, one)
     if report is not None:
         try:
             report.mkdir(parents=True, exist_ok=True)
@@ -180,15 +185,17 @@ def report_text(result: dict[str, Any], folder: Path) -> str:
     if any("non_digits" in found for found in sets.values()):
         lines += [
             "",
-            f"| not digits | count | refused at {accept:g} | 95 % | judged no digit |",
-            "| --- | --- | --- | --- | --- |",
+            f"| not digits | count | refused at {accept:g} | 95 % | judged no digit | "
+            "refused where 0.5 % of MNIST is |",
+            "| --- | --- | --- | --- | --- | --- |",
         ]
     for name, found in sets.items():
         if "non_digits" in found:
             low, high = found["refused_interval"]
             lines.append(
                 f"| {name} | {found['non_digits']} | {found['refused']:.1%} | "
-                f"{low:.1%} to {high:.1%} | {found['other_wins']:.1%} |"
+                f"{low:.1%} to {high:.1%} | {found['other_wins']:.1%} | "
+                f"{_percent(found.get('refused_beside_mnist'))} |"
             )
     lines += ["", "## Error after rejecting the least sure", ""]
     lines.append("| digits | " + " | ".join(f"{rate:.1%}" for rate in REJECT_RATES) + " |")
@@ -204,6 +211,10 @@ def report_text(result: dict[str, Any], folder: Path) -> str:
     if "classes" in sets.get(PICTURED, {}):
         lines += _class_table(sets[PICTURED])
     return "\n".join([*lines, *_plot_lines(folder)]) + "\n"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _training_lines(training: dict[str, Any] | None) -> list[str]:
@@ -257,7 +268,7 @@ def _fill_card(folder: Path, result: dict[str, Any]) -> None:
     wanted = (
         "count", "digits", "accuracy", "accuracy_interval", "best_digit_accuracy", "f1", "ece",
         "log_loss", "accepted", "substitution_rate", "non_digits", "refused", "other_wins",
-        "by_writer",
+        "by_writer", "refused_beside_mnist",
     )  # fmt: skip
     card["metrics"] = {
         name: {key: _rounded(found[key]) for key in wanted if key in found}

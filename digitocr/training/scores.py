@@ -106,6 +106,22 @@ def precision_recall(table: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
+def refused_beside(digits: Scored, one: Scored, *, lost: float = 0.005) -> float:
+    """Say what share of non-digits can be refused while so few of the digits are lost.
+
+    By the probability of `other`, or by the best digit's where the model has no such class.
+    """
+
+    def sureness(scored: Scored) -> NDArray[np.float32]:
+        if scored.probabilities.shape[1] > OTHER:
+            return 1 - scored.probabilities[:, OTHER]
+        return best_digits(scored.probabilities)[1]
+
+    written, none = digits.digits(), one.data.labels == OTHER
+    least = np.sort(sureness(written))[int(lost * len(written.data))]
+    return float((sureness(one)[none] < least).mean())
+
+
 def by_writer(right: NDArray[np.bool_], writers: NDArray[np.int64]) -> dict[str, Any]:
     """Say how the hands fare one by one: an average may hide one that is never read."""
     _, at, counts = np.unique(writers, return_inverse=True, return_counts=True)

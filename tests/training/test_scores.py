@@ -70,3 +70,15 @@ def test_hands_are_told_apart_and_a_hand_that_is_never_read_shows():
     right = np.array([True] * 40 + [False] * 10 + [True] * 9 + [False])
     hands = scores.by_writer(right, np.repeat([7, 2, 5], [40, 10, 10]))
     assert hands == {"writers": 3, "mean": pytest.approx(1.9 / 3), "worst": 0.0, "below_95": 2}
+
+
+def test_non_digits_are_refused_as_far_as_it_costs_few_digits():
+    sure = np.zeros((200, 11))
+    sure[:, 3], sure[:, 10] = 1.0, 0.0
+    sure[0, [3, 10]] = 0.4, 0.6  # half a percent: this one may be lost
+    sure[1, [3, 10]] = 0.7, 0.3
+    digits = scored([3] * 200, sure)
+    junk = np.zeros((4, 11))
+    junk[:, 10] = 0.9, 0.5, 0.31, 0.2
+    junk[:, 0] = 1 - junk[:, 10]
+    assert scores.refused_beside(digits, scored([dataset.OTHER] * 4, junk)) == 0.75
