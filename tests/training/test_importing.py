@@ -132,7 +132,8 @@ def test_the_command_makes_a_folder_that_is_listed_and_reads_forms(
     assert (done.code, done.out, done.err) == (0, "models/lenet\n", "")
     done = digitocr("models", "list")
     assert (done.code, done.err) == (0, "")
-    (row,) = (line.split() for line in done.out.splitlines() if "models/lenet" in line)
+    rows = map(str.split, done.out.splitlines())
+    (row,) = (row for row in rows if row[-1:] == ["models/lenet"])
     assert row[:3] == ["lenet", "10", "119,260"] and row[3].endswith("%")
     done = digitocr("process", "scans", "--model", "models/lenet")
     assert done.code == 0, done.err
