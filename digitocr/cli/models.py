@@ -34,7 +34,7 @@ def train(
         str,
         typer.Option(
             help="digitocr-130k (ours), lenet5-tanh, lenet5-relu, simple-cnn, deeper-cnn, "
-            "augmented-cnn or cnn-93k."
+            "augmented-cnn or cnn-93k; sequence-220k reads whole numbers."
         ),
     ] = "digitocr-130k",
     data: DataSets = None,
@@ -58,14 +58,25 @@ def train(
     (N, H, W) uint8 white on black, y (0-9, or -1 for no digit) and, best, writer:
 
     digitocr train --data mnist mine.npz --out models/mine
+
+    A sequence network learns from numbers that are composed of the writers of MNIST, UNIPEN
+    and USPS below DIGITOCR_DATA, and takes neither --data nor --teacher.
     """
     from digitocr import console
 
+    watch = partial(console.progress, quiet=Shown.quiet)
+    settings, taught_by = settings_module.load(), tuple(teacher or ())
+    if architecture.startswith("sequence-"):
+        _refuse_for_sequences(data=data, teacher=teacher)
+        with needs("train"):
+            from digitocr.training import sequence
+        with redirect_stdout(sys.stderr):
+            folder = sequence.train(architecture, epochs, out, seed, settings, watch=watch)
+        print(folder)
+        return
     with needs("train"):
         from digitocr.training import train as training
 
-    watch = partial(console.progress, quiet=Shown.quiet)
-    settings, taught_by = settings_module.load(), tuple(teacher or ())
     with redirect_stdout(sys.stderr):  # Keras says on stdout what it downloads
         folder = training.train(
             architecture,
@@ -201,6 +212,16 @@ def import_model(
     with redirect_stdout(sys.stderr):
         folder = importing.import_model(file, place, called, settings, watch=watch)
     print(folder)
+
+
+def _refuse_for_sequences(**options: object) -> None:
+    """Refuse what only classifiers of single digits take."""
+    for name, given in options.items():
+        if given:
+            raise UsageError(
+                f"--{name}: sequence networks learn from numbers composed of the writers below "
+                f"DIGITOCR_DATA alone; leave --{name} out"
+            )
 
 
 def _model_row(folder: Path) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -159,7 +160,7 @@ def draw_sheaves(
     chunks: list[Sheaf] = []
     with watch("Drawing", len(jobs) * _CHUNK // 1000, unit="thousand picture") as advance:
         shown = 0
-        for drawn in _drawn(source, jobs):
+        for drawn in draw_all(_draw_chunk, source, jobs):
             chunks.append(drawn)
             while shown < len(chunks) * _CHUNK // 1000:
                 shown += 1
@@ -168,18 +169,17 @@ def draw_sheaves(
     return [_joined(chunks[at : at + each]) for at in range(0, len(chunks), each)]
 
 
-def spoilings(kind: Kind, epochs: int) -> list[Spoiling]:
+def spoilings(kind: Kind, epochs: int, *, times_used: int = TIMES_USED) -> list[Spoiling]:
     """Say how much each sheaf is spoiled; clean pictures need one sheaf for all epochs."""
     if kind is Kind.CLEAN:
         return [HEAVY]
     light = round(LIGHT_SHARE * epochs) if kind is Kind.SCANNED else 0
-    sheaves = [HEAVY] * -(-(epochs - light) // TIMES_USED) + [LIGHT] * -(-light // TIMES_USED)
-    return sheaves
+    return [HEAVY] * -(-(epochs - light) // times_used) + [LIGHT] * -(-light // times_used)
 
 
-def sheaf_of(kind: Kind, epoch: int, epochs: int) -> int:
+def sheaf_of(kind: Kind, epoch: int, epochs: int, *, times_used: int = TIMES_USED) -> int:
     """Say which sheaf an epoch, counted from 0, learns from."""
-    plan = spoilings(kind, epochs)
+    plan = spoilings(kind, epochs, times_used=times_used)
     if kind is Kind.CLEAN:
         return 0
     light = round(LIGHT_SHARE * epochs) if kind is Kind.SCANNED else 0
@@ -190,28 +190,37 @@ def sheaf_of(kind: Kind, epoch: int, epochs: int) -> int:
 
 
 _Job = tuple[Kind, tuple[int, int, int], int, int, Spoiling]
-_source: Source  # of a drawing process
+_Source = TypeVar("_Source")
+_Work = TypeVar("_Work")
+_Drawn = TypeVar("_Drawn")
+_draw: Callable[[Any, Any], Any]  # of a drawing process, as is
+_source: Any  # what it draws from
 
 
-def _drawn(source: Source, jobs: Sequence[_Job]) -> Iterator[Sheaf]:
-    """Draw in as many processes as there are cores, in the order of the jobs."""
+def draw_all(
+    draw: Callable[[_Source, _Work], _Drawn], source: _Source, jobs: Sequence[_Work]
+) -> Iterator[_Drawn]:
+    """Draw in as many processes as there are cores, in the order of the jobs.
+
+    `draw` is a function of a module; the source goes to each process once.
+    """
     workers = min(os.cpu_count() or 1, len(jobs) // 4)
     if workers < 2:
-        yield from (_draw_chunk(source, job) for job in jobs)
+        yield from (draw(source, job) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    with ProcessPoolExecutor(workers, context, _begin, (source,)) as pool:
+    with ProcessPoolExecutor(workers, context, _begin, (draw, source)) as pool:
         yield from pool.map(_draw_in_process, jobs)
 
 
-def _begin(source: Source) -> None:
-    global _source
-    _source = source
+def _begin(draw: Callable[[Any, Any], Any], source: Any) -> None:
+    global _draw, _source
+    _draw, _source = draw, source
     cv2.setNumThreads(1)
 
 
-def _draw_in_process(job: _Job) -> Sheaf:
-    return _draw_chunk(_source, job)
+def _draw_in_process(job: Any) -> Any:
+    return _draw(_source, job)
 
 
 def _draw_chunk(source: Source, job: _Job) -> Sheaf:

@@ -50,3 +50,31 @@ def test_quiet_training_prints_the_folder_alone(digitocr, asked):
     assert (done.code, done.out) == (0, "m\n")
     assert "Training" not in done.err
     assert (asked["epochs"], asked["seed"], asked["data"]) == (3, 7, ())
+
+
+def test_a_sequence_architecture_goes_to_the_training_of_whole_numbers(digitocr, monkeypatch):
+    pytest.importorskip("tensorflow", reason="training needs digitocr[train]")
+    from digitocr.training import sequence
+
+    asked = {}
+
+    def stand_in(architecture, epochs, out, seed, settings, *, watch):
+        asked.update(architecture=architecture, epochs=epochs, out=out, seed=seed)
+        return out
+
+    monkeypatch.setattr(sequence, "train", stand_in)
+    done = digitocr("train", "--architecture", "sequence-220k", "--epochs", "3", "--out", "m")
+    assert (done.code, done.out) == (0, "m\n")
+    assert asked == {
+        "architecture": "sequence-220k",
+        "epochs": 3,
+        "out": Path("m"),
+        "seed": 1,
+    }
+
+
+@pytest.mark.parametrize("option", ["--data", "--teacher"])
+def test_a_sequence_architecture_takes_neither_data_nor_teachers(digitocr, option):
+    done = digitocr("train", "--architecture", "sequence-220k", option, "mnist")
+    assert done.code == 2
+    assert option in done.err and "leave" in done.err

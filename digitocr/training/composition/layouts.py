@@ -183,7 +183,8 @@ def _table(line: Sequence[Stamp], style: Style, rng: np.random.Generator) -> Pla
     h = style.height
     room = rng.uniform(0.15, 1.6, 2) * h
     width = round(right - left + room.sum())
-    height = round(bottom - top + h * float(rng.uniform(0.8, 6.0)))
+    tall = rng.uniform(0.8, 6.0) if rng.random() < 0.5 else rng.uniform(4.0, 13.0)
+    height = round(bottom - top + h * float(tall))
     y = float(rng.uniform(0.1, 0.75)) * (height - bottom + top)
     black = [0, 0]
     if rng.random() < 0.7:

@@ -115,7 +115,7 @@ def compose(
         Write separators, currency and dashes with some of the numbers.
     """
     layout = layout or _pick(_LAYOUT_SHARES, rng)
-    digits = draw_text(rng) if text is None else text
+    digits = draw_text(rng, short=layout is Layout.TABLE) if text is None else text
     ink, style = draw_ink(rng), draw_style(hands, rng)
     if layout in _IN_CELLS:
         plan = in_cells(layout, digits, hands, style, rng)
@@ -189,9 +189,14 @@ def testing_set(
     return tuple(numbers), tuple(empty)
 
 
-def draw_text(rng: np.random.Generator) -> str:
-    """Choose the digits of a number: any, round amounts, dates, repeated and leading ones."""
+def draw_text(rng: np.random.Generator, *, short: bool = False) -> str:
+    """Choose the digits of a number: any, round amounts, dates, repeated and leading ones.
+
+    Most `short` ones have one to three digits, as what counts the rows of a register.
+    """
     length = 1 + int(np.searchsorted(np.cumsum(LENGTHS), rng.random() * sum(LENGTHS)))
+    if short and rng.random() < 0.7:
+        return str(int(rng.integers(10 ** int(rng.integers(1, 4)))))
     digits = "".join(rng.choice(list(DIGITS), length))
     kind = rng.random()
     if kind < 0.16 and length > 1:

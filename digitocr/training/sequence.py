@@ -1,0 +1,504 @@
+"""Train a reader of whole numbers, from top to bottom: compose, fit, measure, save.
+
+Every number is composed: digits of one writer, touching or not, on paper of every kind, and
+crops that hold none, whose text is "". Writers of the validation part are in no picture that is
+learned from. The loss is CTC's: nobody says where a digit stands.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+from numpy.typing import NDArray
+
+from digitocr.errors import ModelError, UsageError
+from digitocr.recognition import sequence
+from digitocr.recognition.classifier import CARD, NETWORK
+from digitocr.recognition.sequence import BLANK, HEIGHT, Frames
+from digitocr.settings import Settings
+from digitocr.training import dataset, pictures, plots
+from digitocr.training.composition import hands
+from digitocr.training.evaluate import REPORT
+from digitocr.training.lines import Line, compose_lines, jitter
+from digitocr.training.pictures import Kind, Watch, unwatched
+from digitocr.training.scores import wilson
+from digitocr.training.train import CHECKPOINT, KERAS_FILE, KeepBest, one_cycle
+
+log = logging.getLogger(__name__)
+
+PREFIX = "sequence-"
+SHEAF = 48_000  # crops an epoch
+TIMES_USED = 5  # of a crop; drawing one costs three times what learning from it does
+VALIDATION = 3_000
+LEAST_AGREEING = 0.995
+SOURCES = ("mnist", "unipen", "usps")
+
+
+def sequence_220k() -> Any:
+    """Eight batch-normalized convolutions: five over the strip, then three along it.
+
+    22 M multiply-adds for 32 × 160 pixels. A frame each four pixels: narrow ones that touch
+    stand nine apart. A frame is made of 37 columns, one and a half digits; the last two
+    convolutions look eight frames further, so that a digit is said once.
+    """
+    strip = keras.Input((HEIGHT, None, 1), name="strip")
+    x: Any = strip
+    for filters, kernel, stride in (
+        (16, 5, 2), (24, 3, 1), (40, 3, 2), (40, 3, 1), (64, 3, (2, 1)),
+    ):  # fmt: skip
+        x = _convolved(x, filters, kernel, stride)
+    x = layers.ZeroPadding2D((0, 1))(x)
+    x = _convolved(x, 96, (4, 3), 1, padding="valid")  # the height is gone
+    x = _convolved(x, 96, (1, 5), 1)
+    x = layers.Dropout(0.2)(x)
+    x = _convolved(x, 96, (1, 5), 1)
+    x = layers.Conv2D(sequence.COLUMNS, 1, name="logits")(x)
+    return keras.Model(strip, keras.ops.squeeze(x, axis=1), name="sequence-220k")
+
+
+def _convolved(x: Any, filters: int, kernel: Any, stride: Any, *, padding: str = "same") -> Any:
+    x = layers.Conv2D(filters, kernel, stride, padding=padding, use_bias=False)(x)
+    return layers.ReLU()(layers.BatchNormalization(momentum=0.98)(x))
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network and how it is trained unless something else is asked for."""
+
+    build: Callable[[], Any]
+    epochs: int = 40
+    top_rate: float = 3e-3
+    decay: float = 1e-3
+
+
+ARCHITECTURES = {"sequence-220k": Architecture(sequence_220k)}
+
+
+def train(
+    architecture: str,
+    epochs: int | None,
+    out: Path,
+    seed: int,
+    settings: Settings,
+    *,
+    watch: Watch = unwatched,
+    crops_an_epoch: int = SHEAF,
+    validated: int = VALIDATION,
+    batch: int = 64,
+) -> Path:
+    """Train a sequence network on composed numbers and write its model folder.
+
+    Parameters
+    ----------
+    architecture
+        A name in `ARCHITECTURES`.
+    epochs
+        Rounds over the crops; None means as many as the architecture wants.
+    out
+        The model folder to write. While training goes on it holds the best network so far.
+    seed
+        The same seed gives the same weights on one machine.
+    watch
+        Shows how far the work is.
+
+    Raises
+    ------
+    UsageError
+        If there is no such architecture.
+    DataError
+        If the writers cannot be had.
+    ModelError
+        If the exported network does not read as Keras does.
+    """
+    began = time.monotonic()
+    if architecture not in ARCHITECTURES:
+        raise UsageError(
+            f"--architecture {architecture}: no such architecture; of those that read whole "
+            f"numbers there are {', '.join(ARCHITECTURES)}"
+        )
+    plan = ARCHITECTURES[architecture]
+    epochs = epochs or plan.epochs
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+    tested = compose_lines(
+        hands.load(settings.data, "validation"), [(pictures.LIGHT, validated)], seed=seed + 1
+    )[0]
+    spoilings = pictures.spoilings(Kind.SCANNED, epochs, times_used=TIMES_USED)
+    sheaves = compose_lines(
+        hands.load(settings.data, "train"),
+        [(spoiling, crops_an_epoch) for spoiling in spoilings],
+        seed=seed,
+        watch=watch,
+    )
+    order = [
+        pictures.sheaf_of(Kind.SCANNED, epoch, epochs, times_used=TIMES_USED)
+        for epoch in range(epochs)
+    ]
+
+    network = plan.build()
+    steps = sum(_count_batches(sheaves[sheaf], batch) for sheaf in order)
+    network.compile(
+        optimizer=keras.optimizers.AdamW(
+            one_cycle(plan.top_rate, steps), weight_decay=plan.decay, use_ema=True
+        )
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    with watch(f"Training {architecture}", epochs, unit="epoch") as advance:
+        best = KeepBest(out / CHECKPOINT, advance)
+        history = fit(network, sheaves, order, tested, best, seed=seed, batch=batch)
+    network.set_weights(best.weights)
+
+    trained = {
+        "seed": seed,
+        "epochs": epochs,
+        "best_epoch": best.epoch,
+        "crops": sum(len(sheaf) for sheaf in sheaves),
+        "seconds": round(time.monotonic() - began),
+        "validation_exact": round(history["val_accuracy"][best.epoch - 1], 5),
+    }
+    sources = [dataset.load(name, settings.data).source for name in SOURCES]
+    save(network, out, tested=tested, trained=trained, sources=sources)
+    plots.draw_history(history, best.epoch, out / "history.png")
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    return out
+
+
+# ---------------------------------------------------------------- what is learned from
+
+
+Batch = tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
+
+
+def batches(lines: Sequence[Line], size: int, rng: np.random.Generator | None) -> Iterator[Any]:
+    """Give batches of strips of one bucket, each with its lines' places.
+
+    With `rng` they are shuffled and jittered, to be learned from.
+
+    The last of a bucket is filled up with lines from its beginning: TensorFlow traces the
+    network once a shape.
+    """
+    buckets: dict[int, list[int]] = {}
+    for place, line in enumerate(lines):
+        buckets.setdefault(sequence.bucket_of(line.strip.shape[1]), []).append(place)
+    parts: list[tuple[int, NDArray[np.int64]]] = []
+    for bucket, members in sorted(buckets.items()):
+        places = np.array(members) if rng is None else rng.permutation(members)
+        filled = np.resize(places, -(-len(places) // size) * size)
+        parts += [(bucket, part) for part in filled.reshape(-1, size)]
+    for index in np.arange(len(parts)) if rng is None else rng.permutation(len(parts)):
+        bucket, part = parts[index]
+        yield part, _batch([lines[place] for place in part], bucket, rng)
+
+
+def _count_batches(lines: Sequence[Line], size: int) -> int:
+    widths = [sequence.bucket_of(line.strip.shape[1]) for line in lines]
+    counts = np.unique(widths, return_counts=True)[1]
+    return int((-(-counts // size)).sum())
+
+
+def _batch(lines: Sequence[Line], bucket: int, rng: np.random.Generator | None) -> Batch:
+    """Give strips, frames of each, digits of each, and how many those are."""
+    strips = np.zeros((len(lines), HEIGHT, bucket, 1), np.uint8)
+    digits = np.zeros((len(lines), max(1, *(len(line.text) for line in lines))), np.int32)
+    for row, line in enumerate(lines):
+        strip = line.strip if rng is None else jitter(line.strip, rng)
+        strips[row, :, : strip.shape[1], 0] = strip
+        digits[row, : len(line.text)] = [int(digit) for digit in line.text]
+    frames = [sequence.frames_of(line.strip.shape[1]) for line in lines]
+    lengths = [len(line.text) for line in lines]
+    return strips, np.array(frames, np.int32), digits, np.array(lengths, np.int32)
+
+
+# ---------------------------------------------------------------- fit
+
+
+def fit(
+    network: Any,
+    sheaves: Sequence[Sequence[Line]],
+    order: Sequence[int],
+    tested: Sequence[Line],
+    best: KeepBest,
+    *,
+    seed: int,
+    batch: int,
+) -> dict[str, list[float]]:
+    """Learn from a sheaf an epoch; `best` is left with the best weights, averaged over steps.
+
+    Keras' own loop wants one shape of batches; strips come in five.
+    """
+    averaged = keras.callbacks.SwapEMAWeights()
+    for callback in (averaged, best):
+        callback.set_model(network)
+    optimizer = network.optimizer
+
+    def step(strips: Any, frames: Any, digits: Any, lengths: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            logits = network(_scaled(strips), training=True)
+            loss = tf.reduce_mean(ctc_loss(logits, frames, digits, lengths))
+        gradients = tape.gradient(loss, network.trainable_variables)
+        optimizer.apply(gradients, network.trainable_variables)
+        return loss, logits
+
+    # One traced function a bucket: one for all would complain of their different shapes.
+    steps = {bucket: tf.function(step) for bucket in sequence.BUCKETS}
+    keys = ("loss", "accuracy", "val_loss", "val_accuracy")
+    history: dict[str, list[float]] = {key: [] for key in keys}
+    for epoch, sheaf in enumerate(order):
+        lines, rng = sheaves[sheaf], np.random.default_rng((seed, 2, epoch))
+        losses, right = [], []
+        for places, arrays in batches(lines, batch, rng):
+            loss, logits = steps[arrays[0].shape[2]](*_padded(arrays))
+            losses.append(float(loss))
+            texts = greedy_texts(logits.numpy(), arrays[1])
+            right += [
+                text == lines[place].text for text, place in zip(texts, places, strict=True)
+            ]
+        averaged.on_test_begin()
+        loss, exact = validate(network, tested, batch=batch)
+        figures = dict(
+            zip(keys, (float(np.mean(losses)), float(np.mean(right)), loss, exact), strict=True)
+        )
+        best.on_epoch_end(epoch, figures)
+        averaged.on_test_end()
+        for key, figure in figures.items():
+            history[key].append(figure)
+    return history
+
+
+def _padded(arrays: Batch, *, longest: int = 16) -> Batch:
+    """Bring the digits to one width, so that no further shape is traced."""
+    strips, frames, digits, lengths = arrays
+    missing = max(0, longest - digits.shape[1])
+    return strips, frames, np.pad(digits, ((0, 0), (0, missing))), lengths
+
+
+def _scaled(strips: Any) -> Any:
+    return tf.cast(strips, tf.float32) / 255.0
+
+
+def ctc_loss(logits: Any, frames: Any, digits: Any, lengths: Any) -> Any:
+    """Give minus the log-probability of each text; frames of the padding do not count.
+
+    TensorFlow's loss refuses empty texts: they have one path, which is all blanks.
+    """
+    digits = tf.RaggedTensor.from_tensor(digits, lengths=tf.maximum(lengths, 1)).to_sparse()
+    spelled = tf.nn.ctc_loss(
+        tf.cast(digits, tf.int32),
+        logits,
+        None,
+        frames,
+        logits_time_major=False,
+        blank_index=BLANK,
+    )
+    inside = tf.sequence_mask(frames, tf.shape(logits)[1], tf.float32)
+    blank = -tf.reduce_sum(tf.nn.log_softmax(logits)[..., BLANK] * inside, axis=1)
+    return tf.where(lengths > 0, spelled, blank)
+
+
+def validate(network: Any, lines: Sequence[Line], *, batch: int) -> tuple[float, float]:
+    """Give the loss, and the share of texts read without a mistake."""
+    logits = logits_of(network, lines, batch=batch)
+    losses = _losses(logits, lines, temperature=1.0)
+    texts = [greedy_texts(rows[None], np.array([len(rows)], np.int32))[0] for rows in logits]
+    right = [text == line.text for text, line in zip(texts, lines, strict=True)]
+    return float(losses.mean()), float(np.mean(right))
+
+
+def logits_of(network: Any, lines: Sequence[Line], *, batch: int = 64) -> list[Frames]:
+    """Give each line its frames as Keras has them, before the softmax."""
+    found: list[Frames] = [np.zeros((0, sequence.COLUMNS), np.float32)] * len(lines)
+    for places, (strips, frames, _, _) in batches(lines, batch, None):
+        rows = network.predict_on_batch(strips.astype(np.float32) / np.float32(255))
+        for place, one, count in zip(places, rows, frames, strict=True):
+            found[place] = one[:count]
+    return found
+
+
+def greedy_texts(logits: NDArray[np.float32], frames: NDArray[np.int32]) -> list[str]:
+    """Spell the likeliest path of each crop: quick, for watching the training."""
+    texts = []
+    for rows, count in zip(logits.argmax(axis=2), frames, strict=True):
+        path = rows[:count]
+        kept = path[np.flatnonzero(np.diff(path, prepend=-1))]
+        texts.append("".join(str(one) for one in kept if one != BLANK))
+    return texts
+
+
+def _losses(
+    logits: Sequence[Frames], lines: Sequence[Line], *, temperature: float
+) -> NDArray[np.float64]:
+    """Give the CTC loss of every line at a temperature."""
+    frames = np.array([len(rows) for rows in logits], np.int32)
+    stacked = np.zeros((len(logits), int(frames.max()), sequence.COLUMNS), np.float32)
+    for row, rows in zip(stacked, logits, strict=True):
+        row[: len(rows)] = rows / np.float32(temperature)
+    digits = np.zeros((len(lines), max(1, *(len(line.text) for line in lines))), np.int32)
+    for spelled, line in zip(digits, lines, strict=True):
+        spelled[: len(line.text)] = [int(digit) for digit in line.text]
+    lengths = np.array([len(line.text) for line in lines], np.int32)
+    losses: NDArray[np.float64] = ctc_loss(stacked, frames, digits, lengths).numpy()
+    return losses
+
+
+# ---------------------------------------------------------------- save
+
+
+def save(
+    network: Any,
+    out: Path,
+    *,
+    tested: Sequence[Line],
+    trained: dict[str, Any],
+    sources: Sequence[str],
+) -> None:
+    """Write `model.keras`, `model.tflite`, the card with its metrics, and `report.md`.
+
+    Raises
+    ------
+    ModelError
+        If the network that would be read does not read as Keras does.
+    """
+    bare = keras.models.clone_model(network)  # without the optimizer's moments
+    bare.set_weights(network.get_weights())
+    bare.save(out / KERAS_FILE)
+    logits = logits_of(network, tested)
+    temperature = temperature_of(logits, tested)
+    weights = converted(network, tested, logits)
+    (out / NETWORK).write_bytes(weights)
+    read = sequence.strips_from_bytes(weights, temperature=temperature)
+    metrics = measure(read([line.strip for line in tested]), tested)
+    card = sequence.described() | {
+        "name": out.name,
+        "architecture": network.name,
+        "temperature": round(temperature, 4),
+        "parameters": int(network.count_params()),
+        "trained_on": [f"numbers composed of {source}" for source in sources],
+        "training": trained,
+        "metrics": {"composed-validation": metrics},
+    }
+    (out / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    (out / REPORT).write_text(_report(card, metrics), encoding="utf-8")
+
+
+def temperature_of(logits: Sequence[Frames], lines: Sequence[Line]) -> float:
+    """Find the temperature at which the texts of the validation crops are most probable."""
+    tried = [float(one) for one in np.geomspace(0.5, 3.0, 60)]
+    return min(tried, key=lambda one: float(_losses(logits, lines, temperature=one).mean()))
+
+
+def converted(network: Any, lines: Sequence[Line], logits: Sequence[Frames]) -> bytes:
+    """Convert to LiteRT: int8 weights if they read the same texts, else fp32.
+
+    Parameters
+    ----------
+    logits
+        What Keras gives for the lines.
+
+    Raises
+    ------
+    ModelError
+        If not even the fp32 network agrees with Keras.
+    """
+    wanted = [_best(_log_softmax(rows)) for rows in logits]
+    strips = [line.strip for line in lines]
+    for optimizations in ([tf.lite.Optimize.DEFAULT], []):
+        with tempfile.TemporaryDirectory() as folder:
+            network.export(folder, verbose=False)
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+            converter.optimizations = optimizations
+            weights: bytes = converter.convert()
+        read = sequence.strips_from_bytes(weights)
+        texts = [_best(frames) for frames in read(strips)]
+        agree = float(np.mean([one == other for one, other in zip(texts, wanted, strict=True)]))
+        log.info("LiteRT %s: %.4f agree", "int8" if optimizations else "fp32", agree)
+        if agree >= LEAST_AGREEING:
+            return weights
+    raise ModelError(
+        f"the exported network reads only {agree:.2%} of the crops as Keras does; it was not "
+        "written"
+    )
+
+
+def _best(frames: Frames) -> str:
+    return sequence.best_texts(frames, keep=1)[0].text
+
+
+def _log_softmax(logits: Frames) -> Frames:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    rows: Frames = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return rows
+
+
+def measure(frames: Sequence[Frames], lines: Sequence[Line]) -> dict[str, Any]:
+    """Give the shares of texts exactly right and of wrong characters, by what the crops are."""
+    texts = [_best(rows) for rows in frames]
+    groups: dict[str, list[int]] = {"all": list(range(len(lines)))}
+    for place, line in enumerate(lines):
+        names = [line.kind, "none" if not line.text else "number"]
+        if len(line.text) > 1:
+            names.append("touching" if line.touching else "not touching")
+        for name in names:
+            groups.setdefault(name, []).append(place)
+    found: dict[str, Any] = {}
+    for name, places in sorted(groups.items(), key=lambda entry: -len(entry[1])):
+        right = sum(texts[place] == lines[place].text for place in places)
+        wrong = sum(edits(texts[place], lines[place].text) for place in places)
+        digits = sum(len(lines[place].text) for place in places)
+        found[name] = {
+            "count": len(places),
+            "exact": round(right / len(places), 5),
+            "exact_interval": wilson(right, len(places)),
+            "character_error_rate": round(wrong / digits, 5) if digits else None,
+        }
+    return found
+
+
+def edits(read: str, truth: str) -> int:
+    """Count the insertions, deletions and replacements between two texts."""
+    row = list(range(len(truth) + 1))
+    for i, one in enumerate(read, 1):
+        corner, row[0] = row[0], i
+        for j, other in enumerate(truth, 1):
+            corner, row[j] = (
+                row[j],
+                min(row[j] + 1, row[j - 1] + 1, corner + (one != other)),
+            )
+    return row[-1]
+
+
+def _report(card: dict[str, Any], metrics: dict[str, Any]) -> str:
+    trained = card["training"]
+    lines = [
+        f"# {card['name']}",
+        "",
+        f"{card['architecture']}, {card['parameters']:,} parameters, reads whole number crops; "
+        f"trained on {trained['crops']:,} composed crops in {trained['epochs']} epochs and "
+        f"{trained['seconds'] / 60:.0f} minutes, seed {trained['seed']}; the weights are those "
+        f"of epoch {trained['best_epoch']}. Temperature {card['temperature']}.",
+        "",
+        "Composed numbers of the validation writers, read by LiteRT; the temperature was "
+        "fitted on these and the best epoch chosen by them.",
+        "",
+        "| crops | count | exactly right (95 %) | wrong characters |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, one in metrics.items():
+        low, high = one["exact_interval"]
+        rate = one["character_error_rate"]
+        lines.append(
+            f"| {name} | {one['count']} | {one['exact']:.2%} ({low:.2%} to {high:.2%}) "
+            f"| {'' if rate is None else f'{rate:.2%}'} |"
+        )
+    return "\n".join([*lines, "", "![loss and accuracy](history.png)", ""])
