@@ -6,11 +6,13 @@ or a database. What they need is imported when they are first used.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from digitocr.recognition.classifier import Model
+    from digitocr.recognition.sequence import SequenceModel
     from digitocr.templates import FormTemplate as FormTemplate
     from digitocr.types import Gray, Page, PageReading, Reading
 
@@ -27,13 +29,13 @@ def load_model(path: Path | str | None = None) -> Model:
 
 def read_number(image: Gray, model: Model | None = None) -> Reading:
     """Read a bare crop of one handwritten number, (H, W) uint8, dark on light."""
-    from digitocr import pipeline
+    from digitocr import numbers
     from digitocr.recognition.acceptance import Acceptance
     from digitocr.settings import Settings
 
     settings = Settings()
     acceptance = Acceptance(settings.accept_digit, settings.accept_field)
-    return pipeline.read_number(image, model or load_model(), acceptance)
+    return numbers.read_number(image, model or load_model(), acceptance, sequence=_sequence())
 
 
 def read_page(page: Page, template: FormTemplate, model: Model | None = None) -> PageReading:
@@ -41,8 +43,18 @@ def read_page(page: Page, template: FormTemplate, model: Model | None = None) ->
     from digitocr import pipeline
     from digitocr.settings import Settings
 
-    reader = pipeline.prepare((template,), model or load_model(), Settings())
+    reader = pipeline.prepare((template,), model or load_model(), Settings(), _sequence())
     return pipeline.read_page(page, reader)
+
+
+@cache
+def _sequence() -> SequenceModel | None:
+    """Load the sequence model that travels with digitocr, once a process."""
+    from digitocr import resources
+    from digitocr.recognition.sequence import load_sequence
+
+    folder = resources.sequence_folder("")
+    return load_sequence(folder) if folder else None
 
 
 def __getattr__(name: str) -> Any:

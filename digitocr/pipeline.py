@@ -5,16 +5,14 @@ The network is asked once a page: the glyphs of all its fields go in one call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
-import numpy as np
 
 from digitocr.errors import RegistrationError, TemplateError
 from digitocr.imaging import isolation, registration
 from digitocr.imaging.binarization import darkness
-from digitocr.imaging.crops import find_crop_writing
 from digitocr.imaging.isolation import PER_MM, FieldImage
 from digitocr.imaging.segmentation import segment_cells, segment_open
 from digitocr.imaging.writing import (
@@ -23,10 +21,13 @@ from digitocr.imaging.writing import (
     cells_of,
     find_writing,
 )
-from digitocr.recognition import checks, rules
+from digitocr.numbers import WholeReading, glyphs_of_frames, read_whole
+from digitocr.recognition import checks, combining, rules
 from digitocr.recognition.acceptance import Acceptance, least_digit, reasons_against
-from digitocr.recognition.classifier import Model
-from digitocr.recognition.decoding import Decoded, Rows, decode, digit_hypotheses
+from digitocr.recognition.classifier import Model, classify_glyphs
+from digitocr.recognition.combining import Evidence
+from digitocr.recognition.decoding import Decoded, Rows, decode, glyph_readings, least_digits
+from digitocr.recognition.sequence import SequenceModel, joint_card
 from digitocr.settings import Settings
 from digitocr.templates import FormTemplate
 from digitocr.types import (
@@ -36,17 +37,15 @@ from digitocr.types import (
     FieldKind,
     FieldReading,
     FieldType,
-    GlyphImage,
-    GlyphReading,
     Gray,
     Hypothesis,
     Lattice,
     Mark,
+    ModelCard,
     Page,
     PageReading,
     PageStatus,
     PageTemplate,
-    Reading,
     Reason,
     RegisteredPage,
     VoidMark,
@@ -55,6 +54,7 @@ from digitocr.types import (
 BLANK_SIDE = 600  # longer side of the copy in which a page is looked at for ink
 BLANK_EDGE = 0.04  # share of the page at each side where scanners leave shadows
 BLANK_INK = 0.0006  # share of pixels that are ink on a page that is not blank
+CROP_MARGIN_MM = 1.0  # of paper around a field that the sequence network sees
 VOID = {VoidMark.X: Mark.X, VoidMark.DASH: Mark.DASH}
 
 
@@ -65,8 +65,13 @@ class Reader:
     forms: tuple[FormTemplate, ...]
     references: tuple[registration.Reference, ...]
     model: Model
+    sequence: SequenceModel | None
     acceptance: Acceptance
     max_residual_mm: float
+
+    @property
+    def card(self) -> ModelCard:
+        return joint_card(self.model.card, self.sequence)
 
     def form_of(self, template: PageTemplate) -> FormTemplate:
         return next(form for form in self.forms if template in form.pages)
@@ -74,21 +79,68 @@ class Reader:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prepared:
-    """A field ready to be classified."""
+    """A field ready to be classified; `crop` is what the sequence network sees of it."""
 
     field: Field
     image: FieldImage
     writing: Writing
     lattice: Lattice
+    crop: Box
 
 
-def prepare(forms: Sequence[FormTemplate], model: Model, settings: Settings) -> Reader:
-    """Make forms and model ready to read with; done once a process."""
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldLook:
+    """What both readers say of a field: the lattice, and the sequence network if there is one.
+
+    `rows` are the probabilities of the lattice's glyphs, `decoded` its texts.
+    """
+
+    prepared: _Prepared
+    rows: Rows
+    decoded: tuple[Decoded, ...]
+    whole: WholeReading | None
+
+    @property
+    def field(self) -> Field:
+        return self.prepared.field
+
+    @property
+    def evidence(self) -> Evidence:
+        writing = self.prepared.writing
+        least = least_digits(self.decoded, self.rows)
+        return Evidence(writing.faint, writing.clipped, least)
+
+
+def prepare(
+    forms: Sequence[FormTemplate],
+    model: Model,
+    settings: Settings,
+    sequence: SequenceModel | None = None,
+    *,
+    thresholds: Mapping[FieldType, float] | None = None,
+) -> Reader:
+    """Make forms and models ready to read with; done once a process.
+
+    Parameters
+    ----------
+    thresholds
+        The least confidence of an accepted reading for the types of field where audited
+        readings prove one; elsewhere the settings stand.
+
+    Raises
+    ------
+    ModelError
+        If the weight of the sequence model beside the classifier was never fitted.
+    """
+    if sequence is not None:
+        sequence.combinations  # noqa: B018  refused here, not at the first field
     references = tuple(
         registration.prepare(page, _boxes(form, page)) for form in forms for page in form.pages
     )
-    acceptance = Acceptance(settings.accept_digit, settings.accept_field)
-    return Reader(tuple(forms), references, model, acceptance, settings.max_residual_mm)
+    acceptance = Acceptance(settings.accept_digit, settings.accept_field, thresholds or {})
+    return Reader(
+        tuple(forms), references, model, sequence, acceptance, settings.max_residual_mm
+    )
 
 
 def _boxes(form: FormTemplate, page: PageTemplate) -> list[Box]:
@@ -142,43 +194,62 @@ def is_blank(image: Gray) -> bool:
     return float((dark > 0.2).mean()) < BLANK_INK
 
 
-def _read_fields(
-    page: RegisteredPage, form: FormTemplate, reader: Reader
-) -> tuple[FieldReading, ...]:
+def look_at(page: RegisteredPage, form: FormTemplate, reader: Reader) -> tuple[FieldLook, ...]:
+    """Have both readers look at the fields of a page, each network in one call."""
     sheet = isolation.spread(page)
     fields = form.fields_of(page.template.number)
     prepared = [_prepare_field(sheet, field, fields) for field in fields]
     glyphs = [glyph for field in prepared for glyph in field.lattice.glyphs]
-    rows = _classify([glyph.image for glyph in glyphs], reader.model)
-    decoded: list[tuple[Decoded, ...]] = []
-    parts: list[Rows] = []
+    rows = classify_glyphs([glyph.image for glyph in glyphs], reader.model)
+    whole: list[WholeReading | None] = [None] * len(prepared)
+    if reader.sequence is not None:
+        whole[:] = read_whole([_crop(one) for one in prepared], reader.sequence)
+    found = []
     start = 0
-    for field in prepared:
-        part = rows[start : start + len(field.lattice.glyphs)]
-        start += len(field.lattice.glyphs)
-        parts.append(part)
-        decoded.append(_decode_field(field, part))
-    known = {field.field.name: field.field for field in prepared}
-    options = {name: texts for name, texts in zip(known, decoded, strict=True)}
+    for one, seen in zip(prepared, whole, strict=True):
+        part = rows[start : start + len(one.lattice.glyphs)]
+        start += len(one.lattice.glyphs)
+        found.append(FieldLook(one, part, _decode_field(one, part), seen))
+    return tuple(found)
+
+
+def _read_fields(
+    page: RegisteredPage, form: FormTemplate, reader: Reader
+) -> tuple[FieldReading, ...]:
+    looks = look_at(page, form, reader)
+    known = {one.field.name: one.field for one in looks}
+    options = {one.field.name: _weighed(one, reader) for one in looks}
     resolved = rules.resolve(form.rules, known, options)
     return tuple(
         _reading(
-            field,
-            part,
-            resolved.options[field.field.name],
-            broken=resolved.broken[field.field.name],
+            one,
+            resolved.options[one.field.name],
+            broken=resolved.broken[one.field.name],
             page=page,
             form=form,
             reader=reader,
         )
-        for field, part in zip(prepared, parts, strict=True)
+        for one in looks
     )
 
 
-def _classify(images: Sequence[GlyphImage], model: Model) -> Rows:
-    if not images:
-        return np.zeros((0, len(model.card.classes)), np.float32)
-    return model.classify(np.stack(images))
+def _weighed(look: FieldLook, reader: Reader) -> tuple[Decoded, ...]:
+    if look.whole is None or reader.sequence is None:
+        return look.decoded
+    weights = reader.sequence.combinations
+    return combining.combine(
+        look.decoded,
+        look.whole.frames,
+        look.evidence,
+        weights.crops if look.field.kind is FieldKind.OPEN else weights.cells,
+        min_length=look.field.min_length,
+        max_length=look.field.max_length,
+    )
+
+
+def _crop(prepared: _Prepared) -> Gray:
+    box = prepared.crop
+    return prepared.image.gray[box.top : box.bottom, box.left : box.right]
 
 
 def _prepare_field(sheet: isolation.Sheet, field: Field, fields: Sequence[Field]) -> _Prepared:
@@ -190,7 +261,15 @@ def _prepare_field(sheet: isolation.Sheet, field: Field, fields: Sequence[Field]
         lattice = segment_open(writing.field, speck=speck, box=image.box)
     else:
         lattice = segment_cells(writing.field, cells_of(image, field), speck=speck)
-    return _Prepared(field, image, writing, lattice)
+    h, w = image.gray.shape
+    room = round(CROP_MARGIN_MM * PER_MM)
+    crop = Box(
+        max(0, image.box.left - room),
+        max(0, image.box.top - room),
+        min(w, image.box.right + room),
+        min(h, image.box.bottom + room),
+    )
+    return _Prepared(field, image, writing, lattice, crop)
 
 
 def _decode_field(prepared: _Prepared, rows: Rows) -> tuple[Decoded, ...]:
@@ -210,8 +289,7 @@ def _decode_field(prepared: _Prepared, rows: Rows) -> tuple[Decoded, ...]:
 
 
 def _reading(
-    prepared: _Prepared,
-    rows: Rows,
+    look: FieldLook,
     decoded: tuple[Decoded, ...],
     *,
     broken: tuple[str, ...],
@@ -219,9 +297,19 @@ def _reading(
     form: FormTemplate,
     reader: Reader,
 ) -> FieldReading:
+    prepared, rows, whole = look.prepared, look.rows, look.whole
     field, image = prepared.field, prepared.image
     best = decoded[0] if decoded else None
-    glyphs = _glyph_readings(image.gray, prepared.lattice, rows, best, image.in_template)
+    if best is not None and whole is not None and best.text and not best.path:
+        crop = prepared.crop
+        glyphs = glyphs_of_frames(
+            _crop(prepared),
+            whole,
+            best.text,
+            lambda box: image.in_template(box.moved(crop.left, crop.top)),
+        )
+    else:
+        glyphs = glyph_readings(image.gray, prepared.lattice, rows, best, image.in_template)
     void = (
         best is not None
         and bool(best.path)
@@ -244,7 +332,7 @@ def _reading(
         ),
         glyphs=glyphs,
         reasons=tuple(dict.fromkeys((*reasons, *map(Reason.of_rule, broken)))),
-        model=reader.model.card.name,
+        model=reader.card.name,
         document=page.document.sha256,
         page=page.number,
         field=field,
@@ -252,123 +340,6 @@ def _reading(
         version=form.version,
         image=image.gray,
     )
-
-
-def _glyph_readings(
-    picture: Gray,
-    lattice: Lattice,
-    rows: Rows,
-    best: Decoded | None,
-    place: Callable[[Box], Box],
-    outer: Callable[[Box], Box] | None = None,
-) -> tuple[GlyphReading, ...]:
-    """Cut the digits of the best path out of `picture`, with what each may be.
-
-    `place` takes a box of the lattice to the frame it is stored in; `outer` to the pixels of
-    the picture (None: they are the lattice's own).
-    """
-    found = []
-    for step in best.path if best else ():
-        if step.text:
-            box = lattice.glyphs[step.glyph].box
-            cut = outer(box) if outer else box
-            found.append(
-                GlyphReading(
-                    box=place(box),
-                    hypotheses=digit_hypotheses(rows[step.glyph]),
-                    image=picture[max(0, cut.top) : cut.bottom, max(0, cut.left) : cut.right],
-                )
-            )
-    return tuple(found)
-
-
-def read_number(
-    image: Gray,
-    model: Model,
-    acceptance: Acceptance,
-    *,
-    min_digits: int = 0,
-    max_digits: int | None = None,
-    type: FieldType = FieldType.INTEGER,
-) -> Reading:
-    """Read a bare crop that holds one handwritten number: no form, no printed positions.
-
-    Parameters
-    ----------
-    image : (H, W) uint8
-        Dark ink on light paper, of any size. Not changed.
-    min_digits, max_digits
-        Fewer or more digits than these are a reason to look.
-    """
-    crop = find_crop_writing(image)
-    lattice = segment_open(crop.field, speck=crop.speck)
-    rows = _classify([glyph.image for glyph in lattice.glyphs], model)
-    decoded: tuple[Decoded, ...] = (Decoded("", 1.0, ()),)
-    if lattice.glyphs:
-        marks = (Mark.X,) if type is FieldType.CODE else tuple(Mark)
-        decoded = decode(
-            lattice, rows, min_length=min_digits, max_length=max_digits, marks=marks
-        )
-    best = decoded[0] if decoded else None
-    glyphs = _glyph_readings(image, lattice, rows, best, crop.in_crop, crop.in_crop)
-    h, w = image.shape
-    decimals = [_decimals(one, lattice) if type is FieldType.DECIMAL else 0 for one in decoded]
-    field = Field(
-        name="number",
-        page=1,
-        box=Box(0, 0, w, h),
-        kind=FieldKind.OPEN,
-        type=type,
-        min_length=min_digits,
-        max_length=max_digits,
-        void_marks=(VoidMark.X,),
-        decimals=decimals[0] if decimals else 0,
-    )
-    reasons = reasons_against(
-        field,
-        best,
-        confidence=best.probability if best else 0.0,
-        least_digit=least_digit(best, [g.confidence for g in glyphs]),
-        all_void=False,
-        faint_ink=crop.doubtful or _may_be_no_number(best, glyphs, crop.lined, w),
-        clipped=False,
-        misplaced=False,
-        acceptance=acceptance,
-    )
-    return Reading(
-        hypotheses=tuple(
-            Hypothesis(checks.value_of(replace(field, decimals=n), d.text), d.probability)
-            for d, n in zip(decoded, decimals, strict=True)
-        ),
-        glyphs=glyphs,
-        # 1,250 may be a thousand or one and a quarter.
-        reasons=(*reasons, Reason.GAP)
-        if field.decimals == 3 and not set(reasons) & {Reason.GAP}
-        else reasons,
-        model=model.card.name,
-    )
-
-
-def _may_be_no_number(
-    best: Decoded | None, glyphs: Sequence[GlyphReading], lined: bool, width: int
-) -> bool:
-    """Say whether ones are all that was read, where other things look like ones.
-
-    The sides of a box do, of which the rest was left out, and what a neighbor's stroke shows
-    at the side of the crop.
-    """
-    if best is None or set(best.text) != {"1"}:
-        return False
-    return lined or any(one.box.left <= 1 or one.box.right >= width - 1 for one in glyphs)
-
-
-def _decimals(decoded: Decoded, lattice: Lattice) -> int:
-    """Count the digits after the last mark that a number was written with."""
-    marks = [
-        lattice.glyphs[s.glyph].mark is Mark.SEPARATOR and not s.text for s in decoded.path
-    ]
-    last = max((i for i, is_mark in enumerate(marks) if is_mark), default=len(marks))
-    return sum(bool(step.text) for step in decoded.path[last:])
 
 
 def check_forms(forms: Sequence[FormTemplate]) -> None:

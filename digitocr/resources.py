@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-DEFAULT_MODEL = "digitocr-130k"
+DEFAULT_MODEL, DEFAULT_SEQUENCE = "digitocr-130k", "sequence-220k"
+NONE = "none"
 
 
 def folder(name: str) -> Path:
@@ -26,6 +27,13 @@ def default_model() -> Path:
 def model_folder(named: str) -> Path:
     """Find the model that reads: the one that is named, or the one that travels along."""
     return Path(named) if named else default_model()
+
+
+def sequence_folder(named: str) -> Path | None:
+    """Find the model that reads whole numbers beside the classifier; None for `none`."""
+    if named == NONE:
+        return None
+    return Path(named) if named else folder("models") / DEFAULT_SEQUENCE
 
 
 def model_folders() -> tuple[Path, ...]:

@@ -8,14 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from digitocr.errors import SettingsError
+from digitocr.types import FieldType
 
 FILE_NAME = "digitocr.toml"
 PREFIX = "DIGITOCR_"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Target = Annotated[float, Field(ge=0.0, lt=1.0)]
+# A value for all types of field, or a table with one for some of them. Told apart before they
+# are checked, so that what is said of a wrong one is about what was meant.
+Targets = Annotated[
+    Annotated[Target, Tag("all")] | Annotated[Mapping[FieldType, Target], Tag("each")],
+    Discriminator(lambda value: "each" if isinstance(value, Mapping) else "all"),
+]
 
 
 class Settings(BaseModel):
@@ -35,6 +43,11 @@ class Settings(BaseModel):
     model: str = Field(
         "", description="model folder; empty: the one that travels with digitocr"
     )
+    sequence: str = Field(
+        "",
+        description="folder of the model that reads whole numbers beside the classifier; "
+        "empty: the one that travels with digitocr; none: the classifier reads alone",
+    )
     workers: int = Field(0, ge=0, le=256, description="processes that read; 0: one a core")
     pdf_renderer: Literal["pdfium", "poppler"] = Field(
         "pdfium", description="what draws PDF pages that are not one embedded scan"
@@ -43,6 +56,12 @@ class Settings(BaseModel):
         0.99, description="least confidence of every digit of an accepted reading"
     )
     accept_field: Share = Field(0.97, description="least confidence of an accepted reading")
+    target_error: Targets = Field(
+        0.0,
+        description="share of accepted readings that may be wrong, for all types of field or a "
+        "table with a share for each; where audited readings prove a threshold for it, that "
+        "stands in the place of `accept_digit` and `accept_field`; 0: not used",
+    )
     max_residual_mm: float = Field(
         0.8, gt=0, description="most misplacement of the printed marks on a page that is read"
     )
@@ -50,6 +69,12 @@ class Settings(BaseModel):
         200, ge=1, description="largest picture that is opened, in millions of pixels"
     )
     data: str = Field("", description="folder of data sets to train and measure on")
+
+    def target_of(self, type: FieldType) -> float:
+        """Give the share of accepted readings of a type that may be wrong; 0.0: none is set."""
+        if isinstance(self.target_error, Mapping):
+            return self.target_error.get(type, 0.0)
+        return self.target_error
 
 
 def load(

@@ -69,12 +69,47 @@ class Hand:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Stamp:
-    """Strokes and where their top left corner goes."""
+class Stamp:
+    """Strokes, where their top left corner goes, and the digit they are, if one is named.
 
-    strokes: Strokes
+    `strokes` are (H, W) with 0 for paper; full ink is 1.0, or 255 in whole numbers.
+    """
+
+    strokes: NDArray[np.float32 | np.uint8]
     left: int
     top: int
+    label: str = ""
+
+    @property
+    def width(self) -> int:
+        return int(self.strokes.shape[1])
+
+    @property
+    def right(self) -> int:
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> int:
+        return self.top + int(self.strokes.shape[0])
+
+    def moved(self, x: int, y: int) -> Stamp:
+        """Move by whole pixels."""
+        return Stamp(self.strokes, self.left + x, self.top + y, self.label)
+
+    def over(
+        self, canvas: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32 | np.uint8]]:
+        """Give the part of a canvas that lies below, to write on, and the strokes over it.
+
+        Strokes beside the canvas are lost; where all are, both parts are empty.
+        """
+        h, w = canvas.shape
+        left, top = max(self.left, 0), max(self.top, 0)
+        right, bottom = max(left, min(self.right, w)), max(top, min(self.bottom, h))
+        strokes = self.strokes[
+            top - self.top : bottom - self.top, left - self.left : right - self.left
+        ]
+        return canvas[top:bottom, left:right], strokes
 
 
 @lru_cache(maxsize=1)
@@ -316,7 +351,7 @@ def _write_in_cells(
     hand: Hand,
     cells: int,
     void: VoidMark | None,
-) -> list[_Stamp]:
+) -> list[Stamp]:
     if len(text) > cells:
         raise ValueError(f"text has {len(text)} digits, the field {cells} cells")
     pitch = box.width / cells
@@ -339,7 +374,7 @@ def _write_in_cells(
 
 def _write_freely(
     text: str, box: Box, rng: np.random.Generator, hand: Hand, touching: float
-) -> list[_Stamp]:
+) -> list[Stamp]:
     height = hand.size * box.height
     floor = box.bottom - (box.height - height) * float(rng.uniform(0.3, 0.6))
     x = 0.0
@@ -370,7 +405,7 @@ def _write_freely(
         h, w = strokes.shape
         small = _fit(strokes, shrink * w, shrink * h)
         y = floor - shrink * (floor - top)
-        stamps.append(_Stamp(small, round(start + shrink * left), round(y)))
+        stamps.append(Stamp(small, round(start + shrink * left), round(y)))
     return stamps
 
 
@@ -440,24 +475,16 @@ def _fit(strokes: Strokes, width: float, height: float) -> Strokes:
     return np.asarray(cv2.resize(strokes, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _centered(strokes: Strokes, x: float, y: float) -> _Stamp:
+def _centered(strokes: Strokes, x: float, y: float) -> Stamp:
     h, w = strokes.shape
-    return _Stamp(strokes, round(x - w / 2), round(y - h / 2))
+    return Stamp(strokes, round(x - w / 2), round(y - h / 2))
 
 
-def _press(page: Gray, stamp: _Stamp, ink_gray: int) -> None:
-    """Put ink on a page that is ours to write on; what falls beside the page is lost."""
-    h, w = stamp.strokes.shape
-    top, left = max(stamp.top, 0), max(stamp.left, 0)
-    bottom, right = min(stamp.top + h, page.shape[0]), min(stamp.left + w, page.shape[1])
-    if bottom <= top or right <= left:
-        return
-    part = page[top:bottom, left:right]
-    alpha = stamp.strokes[
-        top - stamp.top : bottom - stamp.top, left - stamp.left : right - stamp.left
-    ]
+def _press(page: Gray, stamp: Stamp, ink_gray: int) -> None:
+    """Put ink on a page that is ours to write on."""
+    part, alpha = stamp.over(page)
     blend = part + (ink_gray - part.astype(np.float32)) * alpha
-    page[top:bottom, left:right] = np.minimum(part, np.round(blend)).astype(np.uint8)
+    part[:] = np.minimum(part, np.round(blend)).astype(np.uint8)
 
 
 def _clouds(

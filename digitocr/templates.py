@@ -235,6 +235,13 @@ def load_all(folder: Path) -> tuple[FormTemplate, ...]:
     return forms
 
 
+def field_types(source: str) -> dict[str, FieldType]:
+    """Find the types of the fields, by name, in the text of a template that was once loaded."""
+    default = _Field.model_fields["type"].default
+    fields = tomllib.loads(source).get("fields", [])
+    return {field["name"]: FieldType(field.get("type", default)) for field in fields}
+
+
 def _first_fault(error: ValidationError, entries: dict[str, Any]) -> str:
     """Say key, value and fault of the first thing pydantic found."""
     fault = error.errors()[0]

@@ -19,9 +19,13 @@ from numpy.typing import NDArray
 MM_PER_INCH = 25.4
 GLYPH_SIZE = 28
 NORMALIZATION = "mnist-20-in-28-v1"  # of `imaging.normalization`; a card names the one it needs
+STRIP_HEIGHT = 32
+STRIP_WIDTHS = (96, 160, 224, 320, 512)  # of strips that there are interpreters for
+STRIP_NORMALIZATION = "strip-32-v1"  # of `imaging.strips`; a card names the one it needs
 
 Gray = NDArray[np.uint8]  # (H, W); 0 is black ink, 255 is white paper, as scanned
 Ink = NDArray[np.bool_]  # (H, W); True where there is ink
+Strip = NDArray[np.uint8]  # (32, W); 0 is paper, 255 full ink, as the sequence network expects
 GlyphImage = NDArray[np.float32]  # (28, 28); 0.0 paper, 1.0 ink, as the classifier expects
 Homography = NDArray[np.float64]  # (3, 3); page pixels → template pixels
 Points = NDArray[np.float64]  # (N, 2); x, y
@@ -146,6 +150,9 @@ class Box:
                 f"box is empty: left {self.left}, top {self.top}, "
                 f"right {self.right}, bottom {self.bottom}"
             )
+
+    def moved(self, right: int, down: int) -> Box:
+        return Box(self.left + right, self.top + down, self.right + right, self.bottom + down)
 
     @property
     def width(self) -> int:
@@ -401,7 +408,11 @@ class PageReading:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a person said of a reading, or of one glyph of it; `text` is None if illegible."""
+    """What a person said of a reading, or of one glyph of it; `text` is None if illegible.
+
+    `audit`: said without seeing the machine's text, of a reading that was drawn at random from
+    the accepted ones.
+    """
 
     reading: int
     glyph: int | None
@@ -409,6 +420,7 @@ class Correction:
     text: str | None
     reviewer: str
     made_at: datetime
+    audit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

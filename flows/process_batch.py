@@ -160,6 +160,8 @@ def process_batch(
     get_run_logger().info(
         "batch %s: %d files in %d tasks", plan.batch, len(plan.files), len(chunks)
     )
+    for line in plan.standing:
+        get_run_logger().info("%s", line)
     plan = replace(plan, files=())  # a task is given its own files, not all of them
     at_once = plan.settings.workers or os.cpu_count() or 1
     pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)

@@ -5,6 +5,7 @@ import pytest
 from digitocr import settings
 from digitocr.errors import SettingsError
 from digitocr.settings import Settings
+from digitocr.types import FieldType
 
 
 def load(folder, text=None, environment=None, **given):
@@ -60,6 +61,10 @@ def test_settings_do_not_change(tmp_path):
         ("accept_digit = 1.01", {}, {}, ("digitocr.toml: accept_digit = 1.01", "less")),
         ("accept_digit = nan", {}, {}, ("digitocr.toml: accept_digit = nan",)),
         ("accept_field = nan", {}, {}, ("digitocr.toml: accept_field = nan",)),
+        ("target_error = 1", {}, {}, ("digitocr.toml: target_error = 1:", "less than 1")),
+        ("", {"DIGITOCR_TARGET_ERROR": "half"}, {}, ("TARGET_ERROR = 'half'", "number")),
+        ("[target_error]\ncode = -0.1", {}, {}, ("target_error = {'code': -0.1}", "greater")),
+        ("[target_error]\ncodes = 0.1", {}, {}, ("target_error = {'codes'", "'code'")),
         ("max_residual_mm = 0", {}, {}, ("digitocr.toml: max_residual_mm = 0", "greater")),
         ("max_residual_mm = inf", {}, {}, ("digitocr.toml: max_residual_mm = inf", "finite")),
         ("", {"DIGITOCR_MAX_MEGAPIXELS": "0"}, {}, ("DIGITOCR_MAX_MEGAPIXELS = '0'",)),
@@ -76,6 +81,21 @@ def test_a_wrong_setting_is_named_with_where_it_stands(
         load(tmp_path, text, environment, **given)
     assert all(part in str(error.value) for part in parts), str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "expected"),
+    [
+        ("", {}, [0.0, 0.0, 0.0, 0.0]),
+        ("target_error = 0.01", {}, [0.01] * 4),
+        ("target_error = 0.01", {"DIGITOCR_TARGET_ERROR": "0.005"}, [0.005] * 4),
+        ("[target_error]\ncode = 0.001\ninteger = 0.01", {}, [0.01, 0.0, 0.001, 0.0]),
+        ("[target_error]\ncode = 0.001", {"DIGITOCR_TARGET_ERROR": "0"}, [0.0] * 4),
+    ],
+)
+def test_a_target_is_set_for_all_types_or_for_each(tmp_path, text, environment, expected):
+    found = load(tmp_path, text, environment)
+    assert [found.target_of(type) for type in FieldType] == expected
 
 
 def test_a_file_that_is_not_utf8_is_refused_by_name(tmp_path):

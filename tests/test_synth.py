@@ -120,3 +120,18 @@ def test_a_turn_twice_is_none():
     rng = np.random.default_rng(0)
     turned = synth.degrade(page, Damage.TURN, 1, rng)
     assert np.array_equal(synth.degrade(turned, Damage.TURN, 1, rng), page)
+
+
+@pytest.mark.parametrize(
+    ("left", "top", "seen"),
+    [(1, 1, 6), (-1, -1, 2), (4, 3, 1), (-2, 0, 0), (0, -9, 0), (5, 0, 0), (90, 90, 0)],
+)
+def test_of_strokes_what_lies_beside_the_page_is_lost(left, top, seen):
+    canvas = np.zeros((4, 5), np.uint8)
+    stamp = synth.Stamp(np.arange(1, 7, dtype=np.uint8).reshape(3, 2), left, top)
+    part, strokes = stamp.over(canvas)
+    assert part.shape == strokes.shape and part.size == seen
+    part[:] = strokes
+    assert np.count_nonzero(canvas) == seen
+    if seen:
+        assert canvas[max(top, 0), max(left, 0)] == stamp.strokes[max(-top, 0), max(-left, 0)]

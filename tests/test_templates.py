@@ -91,6 +91,14 @@ def test_all_forms_of_a_folder_load_in_order_and_one_form_alone():
     assert [form.name for form in templates.load_all(SAMPLES / NAMES[0])] == [NAMES[0]]
 
 
+def test_the_types_of_fields_are_found_in_the_text_alone():
+    for form in templates.load_all(SAMPLES):
+        types = {field.name: field.type for field in form.fields}
+        assert templates.field_types(form.source) == types
+    assert templates.field_types('[[fields]]\nname = "a"') == {"a": FieldType.INTEGER}
+    assert templates.field_types('name = "empty"') == {}
+
+
 def test_the_folder_the_file_and_a_text_path_lead_to_the_same_form(tmp_path):
     folder = save(tmp_path / "form")
     prints = {

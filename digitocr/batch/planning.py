@@ -7,28 +7,47 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from digitocr import pipeline, resources, scans, templates
+from sqlalchemy.orm import Session
+
+from digitocr import numbers, pipeline, scans, templates
+from digitocr.batch.thresholds import Standing, derive
 from digitocr.db import batches, schema, store
 from digitocr.db.tables import BatchStatus
 from digitocr.errors import ScanError, TemplateError, UsageError
-from digitocr.recognition.classifier import load_model
 from digitocr.scans import ScanFile
 from digitocr.settings import Settings
+from digitocr.templates import FormTemplate
+from digitocr.types import FieldType
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be read, and how. Plain values: it travels to workers and other machines."""
+    """What is to be read, and how. Plain values: it travels to workers and other machines.
+
+    `standing`: for the types of field that have a target, what was proven when this was
+    planned; all workers accept by it, also where audits come in meanwhile.
+    """
 
     batch: str
     files: tuple[ScanFile, ...]
     forms: str
     model: str
+    sequence: str  # "" where the classifier reads alone
     settings: Settings
     named: bool  # whether the batch was named by the caller: then known scans arrive again
     again: bool = False
     retry_failed: bool = False
     keep_pages: bool = False
+    standing: tuple[Standing, ...] = ()
+
+    @property
+    def thresholds(self) -> dict[FieldType, float]:
+        """The least confidence of an accepted reading, for the types where one is proven."""
+        return {
+            one.type: one.promise.threshold
+            for one in self.standing
+            if one.promise.threshold is not None
+        }
 
 
 def find_forms(settings: Settings) -> Path:
@@ -74,28 +93,41 @@ def plan(
     forms_folder = find_forms(settings)
     forms = templates.load_all(forms_folder)
     pipeline.check_forms(forms)
-    model = load_model(resources.model_folder(settings.model))
+    model, sequence = numbers.load_readers(settings)
+    reader = pipeline.prepare((), model, settings, sequence)
     engine = schema.connect(settings.database, create=True)
     try:
         with schema.writing(engine) as session:
             for form in forms:
                 store.register_form(session, form)
-            store.register_model(session, model.card)
+            store.register_model(session, reader.card)
         with schema.reading(engine) as session:
             name = batch or _batch_name(paths, batches.list_batches(session))
+            stands = _standing(session, forms, reader.card.fingerprint, settings)
     finally:
         engine.dispose()
     return Plan(
         batch=store.stored_source(name),
         files=files,
         forms=str(forms_folder.resolve()),
-        model=str(Path(resources.model_folder(settings.model)).resolve()),
+        model=str(model.path.resolve()),
+        sequence=str(sequence.path.resolve()) if sequence else "",
         settings=settings,
         named=batch is not None,
         again=again,
         retry_failed=retry_failed,
         keep_pages=keep_pages,
+        standing=stands,
     )
+
+
+def _standing(
+    session: Session, forms: Sequence[FormTemplate], model: str, settings: Settings
+) -> tuple[Standing, ...]:
+    types = {field.type for form in forms for field in form.fields}
+    if not any(settings.target_of(type) for type in types):
+        return ()
+    return derive(store.audited(session, model=model), types, settings)
 
 
 def _batch_name(paths: Sequence[Path], known: Iterable[batches.BatchSummary]) -> str:

@@ -18,9 +18,10 @@ from digitocr.batch.planning import Plan
 from digitocr.db import batches, schema, store
 from digitocr.errors import DigitocrError, ScanError
 from digitocr.recognition.classifier import load_model
+from digitocr.recognition.sequence import load_sequence
 from digitocr.scans import ScanFile
 from digitocr.settings import Settings
-from digitocr.types import Document, Page, PageReading, PageStatus
+from digitocr.types import Document, FieldType, Page, PageReading, PageStatus
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,10 @@ class _Worker:
         forms = templates.load_all(Path(plan.forms))
         model = load_model(Path(plan.model))
         self.plan = plan
-        self.reader = pipeline.prepare(forms, model, plan.settings)
+        sequence = load_sequence(Path(plan.sequence)) if plan.sequence else None
+        self.reader = pipeline.prepare(
+            forms, model, plan.settings, sequence, thresholds=plan.thresholds
+        )
         self.engine: Engine = schema.connect(plan.settings.database, create=False)
 
 
@@ -65,8 +69,8 @@ def _worker_for(plan: Plan) -> _Worker:
     return worker
 
 
-def _how(plan: Plan) -> tuple[str, str, Settings]:
-    return plan.forms, plan.model, plan.settings
+def _how(plan: Plan) -> tuple[str, str, str, Settings, dict[FieldType, float]]:
+    return plan.forms, plan.model, plan.sequence, plan.settings, plan.thresholds
 
 
 def read_chunk(plan: Plan, files: Sequence[ScanFile]) -> tuple[FileOutcome, ...]:
@@ -174,10 +178,11 @@ def _save(worker: _Worker, plan: Plan, reading: PageReading, page: Page | None) 
         store.save_page(
             session,
             reading,
-            model=worker.reader.model.card.fingerprint,
+            model=worker.reader.card.fingerprint,
             now=datetime.now(UTC),
             again=plan.again or plan.retry_failed,
             image=image,
+            sure_from={type: worker.reader.acceptance.sure_from(type) for type in FieldType},
         )
 
 

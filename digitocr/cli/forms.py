@@ -61,15 +61,13 @@ def form_check(
 
 def _draw_scans(paths: list[Path], template: FormTemplate, folder: Path) -> bool:
     """Read scans and draw what was read over them; say whether any page failed."""
-    from digitocr import console, pipeline, resources, scans
+    from digitocr import console, numbers, pipeline, scans
     from digitocr.forms.overlay import readings_over
-    from digitocr.recognition.classifier import load_model
     from digitocr.types import PageStatus
 
     settings = settings_module.load()
-    reader = pipeline.prepare(
-        (template,), load_model(resources.model_folder(settings.model)), settings
-    )
+    model, sequence = numbers.load_readers(settings)
+    reader = pipeline.prepare((template,), model, settings, sequence)
     failed = False
     for file in scans.find(paths) if paths else ():
         for page in _pages(file.path, settings.max_megapixels):

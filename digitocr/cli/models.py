@@ -13,7 +13,7 @@ import typer
 
 from digitocr import settings as settings_module
 from digitocr.cli.extras import needs
-from digitocr.cli.options import Shown
+from digitocr.cli.options import ModelFolder, Shown
 from digitocr.errors import ModelError, UsageError
 
 app = typer.Typer(
@@ -51,6 +51,13 @@ def train(
             metavar="DIR",
         ),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a sequence network to go on with, instead of beginning anew.",
+            metavar="DIR",
+        ),
+    ] = None,
 ) -> None:
     """Train a digit classifier; writes a model folder with its card, report and plots.
 
@@ -71,9 +78,13 @@ def train(
         with needs("train"):
             from digitocr.training import sequence
         with redirect_stdout(sys.stderr):
-            folder = sequence.train(architecture, epochs, out, seed, settings, watch=watch)
+            folder = sequence.train(
+                architecture, epochs, out, seed, settings, start=start, watch=watch
+            )
         print(folder)
         return
+    if start is not None:
+        raise UsageError("--start: only sequence networks go on from others; leave it out")
     with needs("train"):
         from digitocr.training import train as training
 
@@ -150,12 +161,14 @@ def compare(
     digitocr compare --models models/mine lenet.h5 --data mnist mine.npz --out look
     """
     from digitocr import console, resources
+    from digitocr.recognition.sequence import is_sequence
 
     with needs("train"):
         from digitocr.training import compare as comparison
 
     watch = partial(console.progress, quiet=Shown.quiet)
-    chosen, settings = tuple(models or resources.model_folders()), settings_module.load()
+    settings = settings_module.load()
+    chosen = tuple(models or (one for one in resources.model_folders() if not is_sequence(one)))
     with redirect_stdout(sys.stderr):
         found = comparison.compare(chosen, tuple(data or ()), settings, out, watch=watch)
     if as_json:
@@ -214,6 +227,72 @@ def import_model(
     print(folder)
 
 
+@app.command("combine")
+def combine_models(
+    sequence: Annotated[
+        Path, typer.Argument(help="Folder of a model that reads whole numbers.")
+    ],
+    model: ModelFolder = None,
+    count: Annotated[int, typer.Option(help="Crops to compose.", min=300)] = 9000,
+    seed: Annotated[int, typer.Option(help="Same seed, same crops.")] = 1,
+) -> None:
+    """Fit how a sequence network is weighed beside a classifier, and when both are believed.
+
+    Both read numbers that are composed of writers neither learned from; two thirds of these
+    are fitted on, the rest shows what each reads alone and both together. The weights go into
+    the sequence model's card. Wanted after either model was trained anew:
+
+    digitocr train --architecture sequence-220k --out models/mine
+    digitocr models combine models/mine
+    """
+    from digitocr import console, resources
+
+    with needs("train"):
+        from digitocr.training import combining
+
+    settings = settings_module.load(model=model)
+    watch = partial(console.progress, quiet=Shown.quiet)
+    found = combining.combine(
+        sequence,
+        resources.model_folder(settings.model),
+        settings,
+        seed=seed,
+        count=count,
+        watch=watch,
+    )
+    rows = [
+        (
+            "bare crops" if kind == "crops" else "fields with cells",
+            reader,
+            name,
+            str(one["count"]),
+            f"{one['exact']:.2%}",
+            f"{one['accepted']:.1%}",
+            str(one["wrong_accepted"]),
+            f"{one['ece']:.2%}",
+            f"{one['reject_for_half_percent']:.1%}",
+        )
+        for kind, readers in found.items()
+        for reader, groups in readers.items()
+        for name, one in groups.items()
+    ]
+    console.rows_table(
+        (
+            "of",
+            "reader",
+            "kind",
+            "count",
+            "right",
+            "accepted",
+            "of these wrong",
+            "ECE",
+            "rejected for 0.5 % wrong",
+        ),
+        rows,
+        title="Composed numbers that were not fitted on",
+    )
+
+
 def _refuse_for_sequences(**options: object) -> None:
     """Refuse what only classifiers of single digits take."""
     for name, given in options.items():
@@ -227,7 +306,10 @@ def _refuse_for_sequences(**options: object) -> None:
 def _model_row(folder: Path) -> tuple[str, ...]:
     """Give name, classes, parameters, accuracy, size and place; of what is no model, why."""
     from digitocr.recognition.classifier import CARD, NETWORK, read_card
+    from digitocr.recognition.sequence import is_sequence
 
+    if is_sequence(folder):
+        return _sequence_row(folder)
     try:
         card = read_card(folder)
         size_kb = (folder / NETWORK).stat().st_size / 1000
@@ -245,6 +327,23 @@ def _model_row(folder: Path) -> tuple[str, ...]:
         f"{size_kb:.0f}",
         str(folder),
     )
+
+
+def _sequence_row(folder: Path) -> tuple[str, ...]:
+    """Give the row of a model that reads whole numbers."""
+    from digitocr.recognition.classifier import CARD, NETWORK
+    from digitocr.recognition.sequence import read_sequence_card
+
+    try:
+        card = read_sequence_card(folder)
+        size_kb = (folder / NETWORK).stat().st_size / 1000
+    except ModelError as error:
+        return folder.name, "", "", "", "", str(error)
+    except OSError as error:
+        return folder.name, "", "", "", "", f"{folder / NETWORK}: {error.strerror}"
+    parameters = json.loads((folder / CARD).read_text(encoding="utf-8")).get("parameters")
+    shown = f"{parameters:,}" if isinstance(parameters, int) else ""
+    return card.name, "whole numbers", shown, "", f"{size_kb:.0f}", str(folder)
 
 
 def _print_figures(found: dict[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +13,9 @@ from zipfile import BadZipFile
 import typer
 
 from digitocr import settings as settings_module
-from digitocr.cli.options import ModelFolder
+from digitocr.cli.options import ModelFolder, Shown
 from digitocr.errors import EXIT_PARTIAL, DataError, ScanError, UsageError
-from digitocr.types import FieldType, Reading
+from digitocr.types import FieldType
 
 
 class Shape(StrEnum):
@@ -41,65 +43,36 @@ def read(
     Boxes, rules and crosses in empty positions are not digits; zeros are kept. Exit code 3:
     some pictures could not be opened.
     """
-    from digitocr import pipeline, resources, scans
-    from digitocr.recognition.acceptance import Acceptance
-    from digitocr.recognition.classifier import load_model
+    from digitocr.cli import crops
 
     if type_ is FieldType.DATE:
         raise UsageError("--type date: a bare crop has no date format; use code")
     settings = settings_module.load(model=model)
-    loaded = load_model(resources.model_folder(settings.model))
-    acceptance = Acceptance(settings.accept_digit, settings.accept_field)
+    wanted = crops.Wanted(settings, min_digits, max_digits, type_)
     rows: list[dict[str, Any]] = []
-    for image in images:
-        row: dict[str, Any] = {"image": str(image)}
-        try:
-            with scans.open_scan(image, max_megapixels=settings.max_megapixels) as scan:
-                gray = scan.page(1).image
-        except ScanError as error:
-            row["error"] = str(error)
-        else:
-            reading = pipeline.read_number(
-                gray,
-                loaded,
-                acceptance,
-                min_digits=min_digits,
-                max_digits=max_digits,
-                type=type_,
-            )
-            row |= _reading_row(reading)
-        rows.append(row)
-        if shape is Shape.JSONL:
-            _print_json(row)
+    with _progress(len(images)) as advance:
+        for row in crops.read_rows(images, wanted):
+            rows.append(row)
+            if shape is Shape.JSONL:
+                _print_json(row)
+            advance("")
     if shape is Shape.TABLE:
         _print_readings(rows)
     if any("error" in row for row in rows):
         raise typer.Exit(EXIT_PARTIAL)
 
 
+def _progress(count: int) -> AbstractContextManager[Callable[[str], None]]:
+    """Show how far many crops are; a few are read before a bar is drawn."""
+    if count < 100:
+        return nullcontext(lambda note: None)
+    from digitocr import console
+
+    return console.progress("Reading", count, unit="crop", quiet=Shown.quiet)
+
+
 def _print_json(row: dict[str, Any]) -> None:
     print(json.dumps(row, ensure_ascii=False), flush=True)
-
-
-def _reading_row(reading: Reading) -> dict[str, Any]:
-    return {
-        "text": reading.text,
-        "confidence": round(reading.confidence, 6),
-        "accepted": reading.accepted,
-        "reasons": [str(reason) for reason in reading.reasons],
-        "alternatives": [
-            {"text": one.text, "confidence": round(one.confidence, 6)}
-            for one in reading.alternatives
-        ],
-        "glyphs": [
-            {
-                "box": [glyph.box.left, glyph.box.top, glyph.box.right, glyph.box.bottom],
-                "text": glyph.text,
-                "confidence": round(glyph.confidence, 6),
-            }
-            for glyph in reading.glyphs
-        ],
-    }
 
 
 def _print_readings(rows: list[dict[str, Any]]) -> None:

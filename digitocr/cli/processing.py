@@ -73,6 +73,9 @@ def process(
             retry_failed=retry_failed,
             keep_pages=keep_pages,
         )
+        if not Shown.quiet:
+            for line in plan.standing:
+                console.say(str(line))
         try:
             with console.progress("Reading", len(plan.files), quiet=Shown.quiet) as advance:
                 summary = job.run(plan, progress=lambda outcome: advance(outcome.source))

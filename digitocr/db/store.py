@@ -9,7 +9,7 @@ and field, and outlives a new pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -31,12 +31,13 @@ from sqlalchemy.orm import DeclarativeBase, Session, aliased
 from digitocr.db import tables
 from digitocr.db.tables import BatchStatus
 from digitocr.errors import DatabaseError, TemplateError, UsageError
-from digitocr.templates import FormTemplate
+from digitocr.templates import FormTemplate, field_types
 from digitocr.types import (
     Box,
     Correction,
     Document,
     FieldReading,
+    FieldType,
     GlyphReading,
     Gray,
     Hypothesis,
@@ -74,6 +75,20 @@ class StoredReading:
     weight: float
     crop: bytes | None
     glyphs: tuple[StoredGlyph, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedReading:
+    """An accepted reading that a person read again, blind; `right`: and read the same.
+
+    `sure_from`: from this confidence on every reading of its type might have been drawn, when
+    it was.
+    """
+
+    type: FieldType
+    confidence: float
+    right: bool
+    sure_from: float
 
 
 # Batches and arrivals
@@ -258,6 +273,7 @@ def save_page(
     now: datetime,
     again: bool = False,
     image: bytes | None = None,
+    sure_from: Mapping[FieldType, float] | None = None,
 ) -> bool:
     """Store what was read on a page, with crops, in the caller's transaction.
 
@@ -270,6 +286,9 @@ def save_page(
         pass is left as it is.
     image
         The page as WebP, where pages are kept.
+    sure_from
+        By type, the confidence from which on no reading was held back as not sure enough
+        (`Acceptance.sure_from`). Of readings stored without it audits prove nothing.
 
     Returns
     -------
@@ -310,7 +329,7 @@ def save_page(
     )
     if saved is None:
         return False
-    _save_fields(session, saved, reading.readings)
+    _save_fields(session, saved, reading.readings, sure_from or {})
     return True
 
 
@@ -379,7 +398,8 @@ def record_decision(session: Session, correction: Correction) -> int:
     Raises
     ------
     ValueError
-        If the text does not go with the verdict, or there is no reviewer.
+        If the text does not go with the verdict, there is no reviewer, or it is an audit of
+        a glyph or of a reading that was not accepted.
     DatabaseError
         If the reading, or the glyph of it, is not there (any more).
     """
@@ -390,16 +410,24 @@ def record_decision(session: Session, correction: Correction) -> int:
         )
     if not correction.reviewer.strip():
         raise ValueError("reviewer is empty: a decision names who made it")
-    there = select(tables.Reading.id).where(tables.Reading.id == correction.reading)
+    if correction.audit and correction.glyph is not None:
+        raise ValueError(f"audit of glyph {correction.glyph}: an audit is of a whole field")
+    there = select(tables.Reading.accepted).where(tables.Reading.id == correction.reading)
     if correction.glyph is not None:
         there = there.join(tables.Glyph, tables.Glyph.reading_id == tables.Reading.id).where(
             tables.Glyph.id == correction.glyph
         )
-    if session.scalar(there) is None:
+    accepted = session.scalar(there)
+    if accepted is None:
         of = "" if correction.glyph is None else f"glyph {correction.glyph} of "
         raise DatabaseError(
             f"{of}reading {correction.reading} is not in the database; its batch may have "
             "been removed: reload the page"
+        )
+    if correction.audit and not accepted:
+        raise ValueError(
+            f"audit of reading {correction.reading}: it was not accepted, and audits are drawn "
+            "from what was"
         )
     row = tables.Decision(
         reading_id=correction.reading,
@@ -408,6 +436,7 @@ def record_decision(session: Session, correction: Correction) -> int:
         text=correction.text,
         reviewer=correction.reviewer.strip(),
         made_at=correction.made_at,
+        audit=correction.audit,
     )
     session.add(row)
     session.flush()
@@ -441,6 +470,59 @@ def is_deciding() -> ColumnElement[bool]:
     return tables.Decision.id == last.scalar_subquery()
 
 
+def audited(session: Session, *, model: str) -> tuple[AuditedReading, ...]:
+    """List the readings of a model that were audited, each field of a page once.
+
+    Only the first audit of a field counts: whoever looks again has seen something. It is
+    right where the text is the machine's; a field that a person could not read is counted as
+    wrong, because nothing confirms what was accepted.
+
+    What was accepted below `sure_from`, because its digits were sure enough, is left out: its
+    like with less sure digits was not accepted and could not be drawn. So nothing is known
+    below the least confidence accepted at the time, and `promise` derives no threshold there.
+
+    Parameters
+    ----------
+    model
+        Fingerprint of the model, or of the pair, that reads: what another one was sure of
+        says nothing of this one.
+    """
+    reading, page, decision = tables.Reading, tables.PageReading, tables.Decision
+    form = tables.Form
+    first = (
+        select(func.min(decision.id))
+        .join(reading, reading.id == decision.reading_id)
+        .join(page, page.id == reading.page_reading_id)
+        .join(tables.Model, tables.Model.id == page.model_id)
+        .where(decision.audit, tables.Model.fingerprint == model)
+        .group_by(page.page_id, page.form_id, reading.field)
+    )
+    rows = session.execute(
+        select(
+            form.id,
+            reading.field,
+            reading.confidence,
+            reading.sure_from,
+            reading.text,
+            decision.text,
+        )
+        .select_from(decision)
+        .join(reading, reading.id == decision.reading_id)
+        .join(page, page.id == reading.page_reading_id)
+        .join(form, form.id == page.form_id)
+        .where(decision.id.in_(first))
+        .order_by(decision.id)
+    ).all()
+    # Types are as in the stored forms: a folder of today may lack one, or have a new version.
+    used = select(form.id, form.source).where(form.id.in_({row[0] for row in rows}))
+    types = {id_: field_types(source) for id_, source in session.execute(used)}
+    return tuple(
+        AuditedReading(types[form_id][field], confidence, said == read, sure_from)
+        for form_id, field, confidence, sure_from, read, said in rows
+        if sure_from is not None and confidence >= sure_from
+    )
+
+
 # Rows
 
 
@@ -454,7 +536,12 @@ def _insert_once(
     return made
 
 
-def _save_fields(session: Session, page_reading: int, readings: Iterable[FieldReading]) -> None:
+def _save_fields(
+    session: Session,
+    page_reading: int,
+    readings: Iterable[FieldReading],
+    sure_from: Mapping[FieldType, float],
+) -> None:
     listed = list(readings)
     if not listed:
         return
@@ -472,6 +559,7 @@ def _save_fields(session: Session, page_reading: int, readings: Iterable[FieldRe
                 **_corners(reading.field.box),
                 "crop": _png(reading.image),
                 "weight": float(reading.field.weight),
+                "sure_from": _plain(sure_from.get(reading.field.type)),
             }
             for position, reading in enumerate(listed)
         ],

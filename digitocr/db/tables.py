@@ -16,6 +16,10 @@ to an export as it is. On PostgreSQL `reasons::jsonb` is there for who wants to 
 cannot disagree, and still it can be asked for and indexed on both databases. Not chosen: a
 stored flag (could disagree), or a comparison in every query (no index, easily forgotten).
 
+`readings.sure_from` says how far an audit of the reading speaks: from this confidence on no
+reading of its type was held back, in that pass, as not sure enough; NULL where that is not
+known. Settings change, and what was drawn at one threshold proves nothing of a lower one.
+
 Crops may be NULL, so that pictures can be taken out while the numbers stay.
 """
 
@@ -38,6 +42,7 @@ from sqlalchemy import (
     MetaData,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -248,6 +253,7 @@ class Reading(Base):
         _box(),
         _confidence(),
         CheckConstraint("weight > 0", name="weight"),
+        CheckConstraint("sure_from >= 0 AND sure_from <= 1", name="sure_from"),
         CheckConstraint("text IS NOT NULL OR length(reasons) > 2", name="accepted_has_text"),
         Index(
             "ix_readings_rejected",
@@ -277,6 +283,7 @@ class Reading(Base):
     box_bottom: Mapped[int]
     crop: Mapped[bytes | None]
     weight: Mapped[float]
+    sure_from: Mapped[float | None]
 
 
 class Glyph(Base):
@@ -305,6 +312,7 @@ class Decision(Base):
     """What a person said; a new row for a new mind. Triggers refuse UPDATE and DELETE.
 
     The highest id is the latest: clocks of two machines may differ, the order of arrival not.
+    `audit`: said of a whole field, by who did not see the machine's text.
     """
 
     __tablename__ = "decisions"
@@ -312,6 +320,7 @@ class Decision(Base):
         _one_of("verdict", Verdict),
         CheckConstraint("(verdict = 'illegible') = (text IS NULL)", name="text"),
         CheckConstraint("length(trim(reviewer)) > 0", name="reviewer"),
+        CheckConstraint("NOT audit OR glyph_id IS NULL", name="audit"),
         # For the foreign key. With the many NULLs in it, SQLite would look decisions on
         # fields up by it, all of them for every row of an export.
         Index(
@@ -330,3 +339,4 @@ class Decision(Base):
     text: Mapped[str | None]
     reviewer: Mapped[str]
     made_at: Mapped[datetime]
+    audit: Mapped[bool] = mapped_column(server_default=false())

@@ -1,12 +1,14 @@
 """Accept a reading, or give the reasons why a person has to look.
 
 Until there are audited readings to derive a threshold from, two fixed ones stand: every digit
-and the whole text must be likely enough. They are meant to be too careful.
+and the whole text must be likely enough. They are meant to be too careful. What audited
+readings prove (`promise`) is proven of fields, and is one threshold on the whole text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from digitocr.recognition.decoding import Decoded, Step, has_gap
@@ -15,10 +17,27 @@ from digitocr.types import Field, FieldType, Mark, Reason
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The least confidences of an accepted reading, from the settings."""
+    """The least confidences of an accepted reading.
+
+    `digit` and `field` are from the settings, and stand together. `by_type` holds what was
+    proven by audited readings: for a type in it that alone stands.
+    """
 
     digit: float
     field: float
+    by_type: Mapping[FieldType, float] = dataclasses.field(default_factory=dict)
+
+    def is_sure(self, type: FieldType, confidence: float, least_digit: float) -> bool:
+        """Say whether a text is likely enough, and each of its digits."""
+        if type in self.by_type:
+            return confidence >= self.by_type[type]
+        # A text that is right has only right digits: where a sum speaks for the text, it does
+        # for each of them.
+        return confidence >= self.field and max(least_digit, confidence) >= self.digit
+
+    def sure_from(self, type: FieldType) -> float:
+        """Give the confidence from which on a text is sure enough, whatever its digits are."""
+        return self.by_type.get(type, max(self.digit, self.field))
 
 
 def reasons_against(
@@ -58,10 +77,7 @@ def reasons_against(
         found.append(Reason.JUNK)
     if clipped:
         found.append(Reason.CLIPPED)
-    # A text that is right has only right digits: where a sum speaks for the text, it does for
-    # each of them.
-    least = max(least_digit, confidence)
-    if confidence < acceptance.field or least < acceptance.digit:
+    if not acceptance.is_sure(field.type, confidence, least_digit):
         found.append(Reason.LOW_CONFIDENCE)
     if has_gap(best.path) if field.cells is not None else _has_odd_mark(field, best.path):
         found.append(Reason.GAP)

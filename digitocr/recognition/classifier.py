@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from digitocr.errors import ModelError
 from digitocr.types import GLYPH_SIZE as SIZE
 from digitocr.types import NORMALIZATION as VERSION
-from digitocr.types import Classify, ModelCard
+from digitocr.types import Classify, GlyphImage, ModelCard
 
 CARD, NETWORK = "card.json", "model.tflite"
 DIGITS = tuple("0123456789")
@@ -148,6 +148,13 @@ def read_card(path: Path, *, fingerprint: str = "") -> ModelCard:
         metrics=entries["metrics"],
         fingerprint=fingerprint,
     )
+
+
+def classify_glyphs(images: Sequence[GlyphImage], model: Model) -> NDArray[np.float32]:
+    """Give a row of probabilities for each of some glyphs, in one call."""
+    if not images:
+        return np.zeros((0, len(model.card.classes)), np.float32)
+    return model.classify(np.stack(images))
 
 
 def best_digits(

@@ -8,19 +8,21 @@ other. A beam over texts, cut by cut, is exact while fewer texts than its width 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from digitocr.types import Glyph, Hypothesis, Lattice, Mark
+from digitocr.types import Box, Glyph, GlyphReading, Gray, Hypothesis, Lattice, Mark
 
 DIGITS = "0123456789"
 Rows = NDArray[np.float32]  # (glyphs of the lattice, C); as `Classify` gives them
 
 MARK_LEFT_OUT: Mapping[Mark, float] = {Mark.DASH: 0.97, Mark.SEPARATOR: 0.97, Mark.X: 0.0}
 LEAST_PROBABILITY = 1e-4
+LEAST_SHARE = 1e-8  # of the weight of the likeliest text at a cut: less is not followed
 WRONG_LENGTH = 0.03  # prior that a field holds another number of digits than it should
 
 
@@ -42,11 +44,11 @@ class Decoded:
     path: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Partial:
-    total: float
-    best: float
-    path: tuple[Step, ...]
+# The way a text came about, its last step first: (the way before, place, symbol).
+_Way = tuple[Any, int, str] | None
+# Of a text that is alive at a cut: weight of all its ways, of the best one, and that way. A
+# list and no dataclass: it is changed a thousand times a field.
+_Partial = list[Any]
 
 
 def decode(
@@ -81,34 +83,54 @@ def decode(
     """
     last = max((glyph.end for glyph in lattice.glyphs), default=0)
     alive: list[dict[str, _Partial]] = [{} for _ in range(last + 1)]
-    alive[0][""] = _Partial(1.0, 1.0, ())
+    alive[0][""] = [1.0, 1.0, None]
     leaving: list[list[int]] = [[] for _ in range(last + 1)]
     for place, glyph in enumerate(lattice.glyphs):
         leaving[glyph.start].append(place)
     for cut in range(last):
-        ranked = sorted(alive[cut].items(), key=lambda entry: -entry[1].total)[:beam]
+        ranked = sorted(alive[cut].items(), key=lambda entry: -entry[1][0])[:beam]
+        while ranked and ranked[-1][1][0] < LEAST_SHARE * ranked[0][1][0]:
+            ranked.pop()
         for place in leaving[cut]:
             glyph = lattice.glyphs[place]
-            options = _options(glyph, rows[place], marks)
-            for text, partial in ranked:
-                for symbol, probability in options:
-                    step = Step(place, symbol, None if symbol else glyph.mark)
-                    _add(alive[glyph.end], text + symbol, partial, probability, step)
+            reached = alive[glyph.end]
+            for symbol, probability in _options(glyph, rows[place], marks):
+                for text, (all_ways, best, way) in ranked:
+                    total, longer = all_ways * probability, best * probability
+                    known = reached.get(text + symbol)
+                    if known is None:
+                        reached[text + symbol] = [total, longer, (way, place, symbol)]
+                        continue
+                    known[0] += total
+                    if longer > known[1]:
+                        known[1:] = longer, (way, place, symbol)
     texts = [
-        (text, partial if _fits(text, min_length, max_length) else _unlikely(partial))
-        for text, partial in alive[last].items()
+        (
+            text,
+            all_ways if _fits(text, min_length, max_length) else all_ways * WRONG_LENGTH,
+            way,
+        )
+        for text, (all_ways, _, way) in alive[last].items()
     ]
     if not texts:
         return ()
     # Among the texts, the share of the weight; over that, whether these are digits at all.
-    total = sum(partial.total for _, partial in texts)
-    ranked_texts = sorted(texts, key=lambda entry: (-entry[1].total, entry[0]))[:beam]
-    found = [
-        Decoded(text, one.total / total * _all_digits(one.path, rows), one.path)
-        for text, one in ranked_texts
-        if one.total > 0.0
-    ]
+    total = sum(weight for _, weight, _ in texts)
+    found = []
+    for text, weight, way in sorted(texts, key=lambda entry: (-entry[1], entry[0]))[:beam]:
+        if weight > 0.0:
+            path = _steps(way, lattice)
+            found.append(Decoded(text, weight / total * _all_digits(path, rows), path))
     return tuple(sorted(found, key=lambda one: (-one.probability, one.text))[:keep])
+
+
+def _steps(way: _Way, lattice: Lattice) -> tuple[Step, ...]:
+    """Unroll a way, first step first."""
+    steps = []
+    while way is not None:
+        way, place, symbol = way
+        steps.append(Step(place, symbol, None if symbol else lattice.glyphs[place].mark))
+    return tuple(reversed(steps))
 
 
 def _all_digits(path: Sequence[Step], rows: Rows) -> float:
@@ -121,23 +143,6 @@ def _all_digits(path: Sequence[Step], rows: Rows) -> float:
 def _fits(text: str, min_length: int, max_length: int | None) -> bool:
     long_enough = not text or len(text) >= min_length
     return long_enough and (max_length is None or len(text) <= max_length)
-
-
-def _unlikely(partial: _Partial) -> _Partial:
-    return _Partial(partial.total * WRONG_LENGTH, partial.best, partial.path)
-
-
-def _add(
-    where: dict[str, _Partial], text: str, before: _Partial, probability: float, step: Step
-) -> None:
-    total, best = before.total * probability, before.best * probability
-    known = where.get(text)
-    if known is None:
-        where[text] = _Partial(total, best, (*before.path, step))
-    elif best > known.best:
-        where[text] = _Partial(known.total + total, best, (*before.path, step))
-    else:
-        where[text] = _Partial(known.total + total, known.best, known.path)
 
 
 def _options(
@@ -174,3 +179,42 @@ def has_gap(path: Sequence[Step]) -> bool:
     """Say whether something was left out between two digits."""
     digits = [i for i, step in enumerate(path) if step.text]
     return bool(digits) and digits[-1] - digits[0] + 1 > len(digits)
+
+
+def least_digits(decoded: Sequence[Decoded], rows: Rows) -> dict[str, float]:
+    """Find the probability of the least sure digit on the path of each text."""
+    return {
+        one.text: min(
+            (float(rows[step.glyph, int(step.text)]) for step in one.path if step.text),
+            default=1.0,
+        )
+        for one in decoded
+    }
+
+
+def glyph_readings(
+    picture: Gray,
+    lattice: Lattice,
+    rows: Rows,
+    best: Decoded | None,
+    place: Callable[[Box], Box],
+    outer: Callable[[Box], Box] | None = None,
+) -> tuple[GlyphReading, ...]:
+    """Cut the digits of the best path out of `picture`, with what each may be.
+
+    `place` takes a box of the lattice to the frame it is stored in; `outer` to the pixels of
+    the picture (None: they are the lattice's own).
+    """
+    found = []
+    for step in best.path if best else ():
+        if step.text:
+            box = lattice.glyphs[step.glyph].box
+            cut = outer(box) if outer else box
+            found.append(
+                GlyphReading(
+                    box=place(box),
+                    hypotheses=digit_hypotheses(rows[step.glyph]),
+                    image=picture[max(0, cut.top) : cut.bottom, max(0, cut.left) : cut.right],
+                )
+            )
+    return tuple(found)

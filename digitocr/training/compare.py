@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitocr.errors import UsageError
-from digitocr.recognition.classifier import CARD, NETWORK, from_bytes, load_model
+from digitocr.recognition.classifier import CARD, NETWORK, Model, from_bytes, load_model
 from digitocr.settings import Settings
 from digitocr.training import evaluate, importing, keras_files, plots
 from digitocr.training.conventions import OURS
@@ -93,6 +93,7 @@ def compare(
     """
     if not models:
         raise UsageError("there is no model to compare; name folders or files with --models")
+    opened = [_opened(path) for path in models]  # before any data is loaded, or fetched
     if out is not None:
         _make_folder(out)
     parts = evaluate.held_out(data or ("mnist",), settings.data, whole_files=True)
@@ -104,8 +105,11 @@ def compare(
             glyphs.append(evaluate.as_read(part.glyphs))
             advance(f"{part.name} normalized")
         contenders = []
-        for path in models:
-            contenders.append(_load(path, settings, np.concatenate(glyphs)))
+        for path, model in zip(models, opened, strict=True):
+            if model is None:
+                contenders.append(_of_keras_file(path, settings, np.concatenate(glyphs)))
+            else:
+                contenders.append(_of_folder(path, model))
             advance(f"{path} loaded")
         names = _different_names(contenders)
         sets: dict[str, dict[str, Any]] = {part.name: {} for part in parts}
@@ -211,21 +215,30 @@ def _other_row(model: str, one: Mapping[str, Any]) -> tuple[str, ...]:
     return model, refused, f"{one['other_wins']:.1%}"
 
 
-def _load(path: Path, settings: Settings, glyphs: NDArray[np.float32]) -> Contender:
+def _opened(path: Path) -> Model | None:
+    """Load the model in a folder; of a Keras file, see that it is one, and give None."""
     if keras_files.is_keras_file(path):
-        file = keras_files.load(path, settings)
-        weights = importing.converted(file, glyphs[:TIMED_GLYPHS])
-        return Contender(
-            path.stem,
-            path,
-            file.input,
-            len(file.classes),
-            file.parameters,
-            len(weights),
-            file.classify,
-            from_bytes(weights),
-        )
-    model = load_model(path.parent if path.is_file() else path)
+        keras_files.refuse_code(path)
+        return None
+    return load_model(path.parent if path.is_file() else path)
+
+
+def _of_keras_file(path: Path, settings: Settings, glyphs: NDArray[np.float32]) -> Contender:
+    file = keras_files.load(path, settings)
+    weights = importing.converted(file, glyphs[:TIMED_GLYPHS])
+    return Contender(
+        path.stem,
+        path,
+        file.input,
+        len(file.classes),
+        file.parameters,
+        len(weights),
+        file.classify,
+        from_bytes(weights),
+    )
+
+
+def _of_folder(path: Path, model: Model) -> Contender:
     entries = json.loads((model.path / CARD).read_text(encoding="utf-8"))
     return Contender(
         model.card.name,

@@ -185,8 +185,11 @@ def _mnist(folder: str) -> GlyphSet:
 
 
 def _mnist_by_keras() -> dict[str, NDArray[Any]]:
+    from digitocr.recognition.classifier import without_chatter
+
     try:
-        from keras.datasets import mnist
+        with without_chatter():  # TensorFlow tells of the processor, whatever it is asked
+            from keras.datasets import mnist
     except ImportError as error:
         raise DataError(
             "mnist: set DIGITOCR_DATA to a folder with mnist.npz, or install digitocr[train]"

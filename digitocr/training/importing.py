@@ -15,7 +15,8 @@ from digitocr.imaging.normalization import SIZE, VERSION
 from digitocr.recognition.classifier import CARD, NETWORK
 from digitocr.settings import Settings
 from digitocr.training import evaluate, keras_files
-from digitocr.training.keras_files import KERAS_FILE, KerasFile
+from digitocr.training.export import KERAS_FILE, converted_classifier, temperature_of
+from digitocr.training.keras_files import KerasFile
 from digitocr.training.pictures import Watch, unwatched
 from digitocr.types import Box
 
@@ -82,10 +83,8 @@ def converted(file: KerasFile, glyphs: NDArray[np.float32]) -> bytes:
     ModelError
         Naming the file, if LiteRT has no such layers, or gives other answers.
     """
-    from digitocr.training import train
-
     try:
-        return train.converted(file.network, glyphs)
+        return converted_classifier(file.network, glyphs)
     except ModelError as error:
         raise ModelError(f"{file.path}: {error}") from error
     except Exception as error:  # the converter's own errors have no common class
@@ -100,11 +99,9 @@ def fitted_temperature(
 ) -> float:
     """Find the temperature of a network that may be far more, or less, sure than ours.
 
-    `train.temperature_of` looks where our own networks lie; what lies at the end of that is
+    `temperature_of` looks where our own networks lie; what lies at the end of that is
     looked for again from there.
     """
-    from digitocr.training.train import temperature_of
-
     temperature = 1.0
     for _ in range(most_rounds):
         step = temperature_of(logits / np.float32(temperature), labels)

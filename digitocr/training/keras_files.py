@@ -38,10 +38,10 @@ from digitocr.recognition.classifier import (
 from digitocr.settings import Settings
 from digitocr.training import dataset
 from digitocr.training.conventions import OURS, Convention, are_probabilities, find_convention
+from digitocr.training.export import KERAS_FILE
 
 log = logging.getLogger(__name__)
 
-KERAS_FILE = "model.keras"  # in a model folder
 SUFFIXES = (".keras", ".h5", ".hdf5")
 TRIED_DIGITS = 1000
 # Below this the file may be sound, but was hardly trained to read digits.
@@ -142,7 +142,7 @@ def validation_digits(
 
 def _read(path: Path) -> Any:
     """Let Keras read a file that holds no code, whatever its ending."""
-    kind, written_by = _refuse_code(path)
+    kind, written_by = refuse_code(path)
     keras = _keras()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice to whoever wrote the network
@@ -171,8 +171,8 @@ def _keras() -> Any:
     return keras
 
 
-def _refuse_code(path: Path) -> tuple[str, str]:
-    """Refuse a file that is no network, or brings code.
+def refuse_code(path: Path) -> tuple[str, str]:
+    """Refuse a file that is no network, or brings code, before Keras is asked.
 
     Older versions of Keras run a Lambda layer of an `.h5` file whatever `safe_mode` says.
 

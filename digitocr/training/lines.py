@@ -12,12 +12,13 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from digitocr.imaging.strips import normalize_strip
 from digitocr.recognition import sequence
-from digitocr.recognition.sequence import Strip
 from digitocr.training import pictures
 from digitocr.training.composition import numbers
 from digitocr.training.composition.hands import Hands
 from digitocr.training.pictures import Watch, unwatched
+from digitocr.types import STRIP_HEIGHT, Strip
 
 NONE_SHARE = 0.2  # of crops without a number
 ROUGHNESS = {pictures.HEAVY: 1.0, pictures.LIGHT: 0.6}
@@ -48,7 +49,7 @@ def compose_lines(
         for start in range(0, size, _CHUNK)
     ]
     made: list[list[Line]] = [[] for _ in sheaves]
-    with watch("Composing", len(jobs), unit=f"{_CHUNK} crops") as advance:
+    with watch("Composing", len(jobs), unit=f"{_CHUNK}-crop part") as advance:
         lines = pictures.draw_all(_compose_chunk, writers, jobs)
         for ((_, sheaf, _), _, _), chunk in zip(jobs, lines, strict=True):
             made[sheaf] += chunk
@@ -68,7 +69,7 @@ def _compose_chunk(writers: Hands, job: _Job) -> list[Line]:
             made = numbers.compose_none(writers, rng, roughness=roughness)
         else:
             made = numbers.compose(writers, rng, roughness=roughness)
-        strip = sequence.normalize_strip(made.image)
+        strip = normalize_strip(made.image)
         if frames_wanted(made.text) <= sequence.frames_of(strip.shape[1]):
             lines.append(Line(strip, made.text, made.kind, made.touching))
     return lines
@@ -84,7 +85,7 @@ def jitter(strip: Strip, rng: np.random.Generator) -> Strip:
     """
     scale = float(rng.uniform(0.86, 1.1))
     shear = float(rng.normal(0.0, 0.08))
-    middle = (sequence.HEIGHT - 1) / 2
+    middle = (STRIP_HEIGHT - 1) / 2
     down = middle * (1 - scale) + float(rng.uniform(-2.0, 2.0))
     matrix = np.array([[1.0, shear, -shear * middle], [0.0, scale, down]])
     moved = cv2.warpAffine(strip, matrix, strip.shape[::-1], borderMode=cv2.BORDER_REPLICATE)

@@ -187,6 +187,28 @@ def draw_error_reject(scored: Sequence[Scored], file: Path) -> None:
     _save(figure, file)
 
 
+def draw_readers(
+    judged: Mapping[str, tuple[NDArray[np.float64], NDArray[np.bool_]]], file: Path
+) -> None:
+    """Draw the substitution rate of several readers of the same numbers.
+
+    Parameters
+    ----------
+    judged
+        By reader, how sure it was of each number and whether it was right.
+    """
+    figure = _figure(6, 4)
+    axes = figure.subplots()
+    for name, (sure, right) in judged.items():
+        left = np.cumsum(~right[np.argsort(-sure, kind="stable")])
+        kept = np.arange(1, len(right) + 1)
+        axes.plot(1 - kept / len(right), left / kept, label=name)
+    axes.set(xlabel="reject rate", ylabel="substitution rate", xlim=(0, 1), ylim=(0, 0.4))
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    _save(figure, file)
+
+
 def draw_samples(one: Scored, file: Path, *, a_class: int = 5) -> None:
     """Draw some MNIST digits of each class with what was read and how sure it is.
 

@@ -143,7 +143,7 @@ def log_loss(
 
 
 def calibration_error(
-    confidence: NDArray[np.float32], right: NDArray[np.bool_], *, bins: int = ECE_BINS
+    confidence: NDArray[np.floating[Any]], right: NDArray[np.bool_], *, bins: int = ECE_BINS
 ) -> float:
     """Give the expected calibration error: how far confidence is from the share right.
 
@@ -160,7 +160,7 @@ def calibration_error(
 
 
 def error_reject(
-    confidence: NDArray[np.float32],
+    confidence: NDArray[np.floating[Any]],
     right: NDArray[np.bool_],
     *,
     rates: Sequence[float] = REJECT_RATES,

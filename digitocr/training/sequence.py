@@ -8,8 +8,6 @@ learned from. The loss is CTC's: nobody says where a digit stands.
 from __future__ import annotations
 
 import json
-import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,24 +23,24 @@ from numpy.typing import NDArray
 from digitocr.errors import ModelError, UsageError
 from digitocr.recognition import sequence
 from digitocr.recognition.classifier import CARD, NETWORK
-from digitocr.recognition.sequence import BLANK, HEIGHT, Frames
+from digitocr.recognition.ctc import BLANK, COLUMNS, Frames, best_texts
 from digitocr.settings import Settings
-from digitocr.training import dataset, pictures, plots
+from digitocr.training import dataset, export, pictures, plots
 from digitocr.training.composition import hands
 from digitocr.training.evaluate import REPORT
+from digitocr.training.export import KERAS_FILE
 from digitocr.training.lines import Line, compose_lines, jitter
 from digitocr.training.pictures import Kind, Watch, unwatched
 from digitocr.training.scores import wilson
-from digitocr.training.train import CHECKPOINT, KERAS_FILE, KeepBest, one_cycle
-
-log = logging.getLogger(__name__)
+from digitocr.training.train import CHECKPOINT, KeepBest, one_cycle
+from digitocr.types import STRIP_HEIGHT, STRIP_WIDTHS
 
 PREFIX = "sequence-"
 SHEAF = 48_000  # crops an epoch
 TIMES_USED = 5  # of a crop; drawing one costs three times what learning from it does
 VALIDATION = 3_000
-LEAST_AGREEING = 0.995
-SOURCES = ("mnist", "unipen", "usps")
+LEAST_AGREEING = 0.995  # of the crops
+SOURCES = ("mnist", "unipen", "usps", "drawn")
 
 
 def sequence_220k() -> Any:
@@ -52,7 +50,7 @@ def sequence_220k() -> Any:
     stand nine apart. A frame is made of 37 columns, one and a half digits; the last two
     convolutions look eight frames further, so that a digit is said once.
     """
-    strip = keras.Input((HEIGHT, None, 1), name="strip")
+    strip = keras.Input((STRIP_HEIGHT, None, 1), name="strip")
     x: Any = strip
     for filters, kernel, stride in (
         (16, 5, 2), (24, 3, 1), (40, 3, 2), (40, 3, 1), (64, 3, (2, 1)),
@@ -63,7 +61,7 @@ def sequence_220k() -> Any:
     x = _convolved(x, 96, (1, 5), 1)
     x = layers.Dropout(0.2)(x)
     x = _convolved(x, 96, (1, 5), 1)
-    x = layers.Conv2D(sequence.COLUMNS, 1, name="logits")(x)
+    x = layers.Conv2D(COLUMNS, 1, name="logits")(x)
     return keras.Model(strip, keras.ops.squeeze(x, axis=1), name="sequence-220k")
 
 
@@ -92,6 +90,7 @@ def train(
     seed: int,
     settings: Settings,
     *,
+    start: Path | None = None,
     watch: Watch = unwatched,
     crops_an_epoch: int = SHEAF,
     validated: int = VALIDATION,
@@ -109,6 +108,9 @@ def train(
         The model folder to write. While training goes on it holds the best network so far.
     seed
         The same seed gives the same weights on one machine.
+    start
+        Model folder whose weights are gone on with, at half the learning rate; without it the
+        network begins anew.
     watch
         Shows how far the work is.
 
@@ -148,10 +150,14 @@ def train(
     ]
 
     network = plan.build()
+    top_rate = plan.top_rate
+    if start is not None:
+        network.set_weights(_weights_of(start, network))
+        top_rate /= 2
     steps = sum(_count_batches(sheaves[sheaf], batch) for sheaf in order)
     network.compile(
         optimizer=keras.optimizers.AdamW(
-            one_cycle(plan.top_rate, steps), weight_decay=plan.decay, use_ema=True
+            one_cycle(top_rate, steps), weight_decay=plan.decay, use_ema=True
         )
     )
     out.mkdir(parents=True, exist_ok=True)
@@ -165,6 +171,7 @@ def train(
         "epochs": epochs,
         "best_epoch": best.epoch,
         "crops": sum(len(sheaf) for sheaf in sheaves),
+        "started_from": _started_from(start),
         "seconds": round(time.monotonic() - began),
         "validation_exact": round(history["val_accuracy"][best.epoch - 1], 5),
     }
@@ -173,6 +180,31 @@ def train(
     plots.draw_history(history, best.epoch, out / "history.png")
     (out / CHECKPOINT).unlink(missing_ok=True)
     return out
+
+
+def _weights_of(folder: Path, network: Any) -> list[Any]:
+    """Load the weights of a model folder of the same architecture."""
+    file = folder / KERAS_FILE
+    try:
+        found = keras.models.load_model(file, compile=False)
+        weights = found.get_weights()
+    except (OSError, ValueError) as error:
+        cause = " ".join(str(error).split())[:160]
+        raise ModelError(f"{file}: {cause}; --start wants a model folder") from error
+    wanted = [one.shape for one in network.get_weights()]
+    if [one.shape for one in weights] != wanted:
+        raise ModelError(
+            f"{file}: is not a {network.name}; start from one, or leave --start out"
+        )
+    return list(weights)
+
+
+def _started_from(folder: Path | None) -> dict[str, Any] | None:
+    """Say what was gone on with: its training, as its card has it."""
+    if folder is None:
+        return None
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    return {"name": card["name"], **card["training"]}
 
 
 # ---------------------------------------------------------------- what is learned from
@@ -210,7 +242,7 @@ def _count_batches(lines: Sequence[Line], size: int) -> int:
 
 def _batch(lines: Sequence[Line], bucket: int, rng: np.random.Generator | None) -> Batch:
     """Give strips, frames of each, digits of each, and how many those are."""
-    strips = np.zeros((len(lines), HEIGHT, bucket, 1), np.uint8)
+    strips = np.zeros((len(lines), STRIP_HEIGHT, bucket, 1), np.uint8)
     digits = np.zeros((len(lines), max(1, *(len(line.text) for line in lines))), np.int32)
     for row, line in enumerate(lines):
         strip = line.strip if rng is None else jitter(line.strip, rng)
@@ -252,7 +284,7 @@ def fit(
         return loss, logits
 
     # One traced function a bucket: one for all would complain of their different shapes.
-    steps = {bucket: tf.function(step) for bucket in sequence.BUCKETS}
+    steps = {bucket: tf.function(step) for bucket in STRIP_WIDTHS}
     keys = ("loss", "accuracy", "val_loss", "val_accuracy")
     history: dict[str, list[float]] = {key: [] for key in keys}
     for epoch, sheaf in enumerate(order):
@@ -318,7 +350,7 @@ def validate(network: Any, lines: Sequence[Line], *, batch: int) -> tuple[float,
 
 def logits_of(network: Any, lines: Sequence[Line], *, batch: int = 64) -> list[Frames]:
     """Give each line its frames as Keras has them, before the softmax."""
-    found: list[Frames] = [np.zeros((0, sequence.COLUMNS), np.float32)] * len(lines)
+    found: list[Frames] = [np.zeros((0, COLUMNS), np.float32)] * len(lines)
     for places, (strips, frames, _, _) in batches(lines, batch, None):
         rows = network.predict_on_batch(strips.astype(np.float32) / np.float32(255))
         for place, one, count in zip(places, rows, frames, strict=True):
@@ -341,7 +373,7 @@ def _losses(
 ) -> NDArray[np.float64]:
     """Give the CTC loss of every line at a temperature."""
     frames = np.array([len(rows) for rows in logits], np.int32)
-    stacked = np.zeros((len(logits), int(frames.max()), sequence.COLUMNS), np.float32)
+    stacked = np.zeros((len(logits), int(frames.max()), COLUMNS), np.float32)
     for row, rows in zip(stacked, logits, strict=True):
         row[: len(rows)] = rows / np.float32(temperature)
     digits = np.zeros((len(lines), max(1, *(len(line.text) for line in lines))), np.int32)
@@ -370,7 +402,7 @@ def save(
     ModelError
         If the network that would be read does not read as Keras does.
     """
-    bare = keras.models.clone_model(network)  # without the optimizer's moments
+    bare = ARCHITECTURES[network.name].build()  # without the optimizer's moments
     bare.set_weights(network.get_weights())
     bare.save(out / KERAS_FILE)
     logits = logits_of(network, tested)
@@ -413,26 +445,16 @@ def converted(network: Any, lines: Sequence[Line], logits: Sequence[Frames]) -> 
     """
     wanted = [_best(_log_softmax(rows)) for rows in logits]
     strips = [line.strip for line in lines]
-    for optimizations in ([tf.lite.Optimize.DEFAULT], []):
-        with tempfile.TemporaryDirectory() as folder:
-            network.export(folder, verbose=False)
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-            converter.optimizations = optimizations
-            weights: bytes = converter.convert()
-        read = sequence.strips_from_bytes(weights)
-        texts = [_best(frames) for frames in read(strips)]
-        agree = float(np.mean([one == other for one, other in zip(texts, wanted, strict=True)]))
-        log.info("LiteRT %s: %.4f agree", "int8" if optimizations else "fp32", agree)
-        if agree >= LEAST_AGREEING:
-            return weights
-    raise ModelError(
-        f"the exported network reads only {agree:.2%} of the crops as Keras does; it was not "
-        "written"
-    )
+
+    def agreement(weights: bytes) -> float:
+        texts = [_best(frames) for frames in sequence.strips_from_bytes(weights)(strips)]
+        return float(np.mean([one == other for one, other in zip(texts, wanted, strict=True)]))
+
+    return export.converted(network, agreement, least=LEAST_AGREEING, tried_on="crops")
 
 
 def _best(frames: Frames) -> str:
-    return sequence.best_texts(frames, keep=1)[0].text
+    return best_texts(frames, keep=1)[0].text
 
 
 def _log_softmax(logits: Frames) -> Frames:

@@ -1,8 +1,9 @@
 """Digits drawn from the skeletons that schools teach: the ways of writing MNIST lacks.
 
 Closed fours, sevens with a bar, ones with a long upstroke or a foot, threes with a flat top,
-slashed zeros. A skeleton is one or more strokes through points of a unit square (x to the
-right, y down); every point is moved at random, and pens differ.
+slashed zeros; fives in one stroke or open like an r, nines like a P, fours of two strokes like
+an H, twos that begin with a loop. A skeleton is one or more strokes through points of a unit
+square (x to the right, y down); every point is moved at random, and pens differ.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
     (
         ((_RING, True),),
         ((_RING, True), (((0.9, 0.05), (0.1, 0.95)), False)),
+        ((((0.75, 0.12), (0.45, 0.0), (0.1, 0.3), (0.15, 0.85), (0.5, 1.0), (0.9, 0.75),
+           (0.88, 0.25), (0.6, 0.0), (0.4, 0.08)), True),),
     ),
     (
         ((((0.5, 0.0), (0.5, 1.0)), False),),
         ((((0.28, 0.2), (0.55, 0.0), (0.55, 1.0)), False),),
         ((((0.1, 0.5), (0.6, 0.0), (0.6, 1.0)), False),),
         ((((0.3, 0.2), (0.55, 0.0), (0.55, 1.0)), False), (((0.25, 1.0), (0.85, 1.0)), False)),
+        ((((0.0, 0.65), (0.6, 0.0), (0.5, 1.0)), False),),
+        ((((0.15, 0.3), (0.45, 0.2), (0.6, 0.0), (0.55, 0.5), (0.5, 1.0)), True),),
     ),
     (
         ((((0.1, 0.2), (0.4, 0.0), (0.8, 0.12), (0.75, 0.45), (0.08, 1.0)), True),
@@ -38,12 +43,18 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
         ((((0.12, 0.22), (0.45, 0.0), (0.8, 0.2), (0.55, 0.65), (0.15, 0.95), (0.1, 0.8),
            (0.35, 0.85), (0.9, 1.0)), True),),
         ((((0.08, 0.05), (0.85, 0.05), (0.1, 0.97), (0.9, 0.97)), False),),
+        ((((0.35, 0.3), (0.15, 0.2), (0.35, 0.02), (0.75, 0.1), (0.7, 0.5), (0.1, 0.95),
+           (0.5, 0.88), (0.95, 0.97)), True),),
+        ((((0.15, 0.15), (0.5, 0.0), (0.8, 0.25), (0.5, 0.7), (0.1, 0.9), (0.2, 0.72),
+           (0.5, 0.9), (0.98, 0.85)), True),),
     ),
     (
         ((((0.1, 0.12), (0.5, 0.0), (0.8, 0.2), (0.42, 0.47), (0.85, 0.7), (0.5, 1.0),
            (0.08, 0.88)), True),),
         ((((0.1, 0.03), (0.85, 0.03), (0.42, 0.42)), False),
          (((0.42, 0.42), (0.85, 0.55), (0.8, 0.88), (0.4, 1.0), (0.08, 0.88)), True)),
+        ((((0.1, 0.05), (0.8, 0.0), (0.35, 0.4), (0.85, 0.6), (0.7, 0.95),
+           (0.05, 1.0)), True),),
     ),
     (
         ((((0.3, 0.0), (0.08, 0.55), (0.95, 0.55)), False), (((0.7, 0.1), (0.7, 1.0)), False)),
@@ -51,18 +62,32 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
         ((((0.7, 0.0), (0.05, 0.6), (0.98, 0.6)), False), (((0.7, 0.0), (0.7, 1.0)), False)),
         ((((0.72, 1.0), (0.75, 0.0), (0.08, 0.55), (0.72, 0.56)), False),),
         ((((0.45, 0.0), (0.1, 0.6), (0.9, 0.55)), False), (((0.68, 0.3), (0.5, 1.0)), False)),
+        ((((0.15, 0.05), (0.1, 0.5), (0.9, 0.45)), False), (((0.8, 0.0), (0.75, 1.0)), False)),
+        ((((0.2, 0.0), (0.12, 0.35), (0.4, 0.5), (0.85, 0.4)), True),
+         (((0.9, 0.0), (0.8, 0.5), (0.75, 1.0)), True)),
+        ((((0.35, 0.05), (0.05, 0.62), (1.0, 0.52)), False),
+         (((0.6, 0.4), (0.55, 1.0)), False)),
     ),
     (
         ((((0.85, 0.03), (0.22, 0.03), (0.15, 0.42)), False),
          (((0.15, 0.42), (0.55, 0.35), (0.85, 0.6), (0.65, 0.95), (0.1, 0.95)), True)),
         ((((0.25, 0.05), (0.2, 0.42), (0.6, 0.42), (0.85, 0.68), (0.6, 1.0), (0.1, 0.9)), True),
          (((0.25, 0.04), (0.9, 0.0)), False)),
+        ((((0.9, 0.05), (0.4, 0.0), (0.2, 0.3), (0.55, 0.5), (0.8, 0.75), (0.5, 1.0),
+           (0.05, 0.92)), True),),
+        ((((0.95, 0.0), (0.35, 0.08), (0.25, 0.4), (0.55, 0.5), (0.5, 0.8),
+           (0.15, 1.0)), True),),
+        ((((0.2, 0.1), (0.25, 0.45), (0.6, 0.5), (0.55, 0.9), (0.1, 1.0)), True),
+         (((0.25, 0.1), (1.0, 0.02)), False)),
+        ((((0.3, 0.1), (0.28, 0.5), (0.3, 1.0)), False), (((0.28, 0.45), (0.6, 0.1),
+           (1.0, 0.02)), True)),
     ),
     (
         ((((0.75, 0.0), (0.3, 0.25), (0.1, 0.65), (0.3, 0.97), (0.75, 0.95), (0.85, 0.65),
            (0.5, 0.52), (0.15, 0.7)), True),),
         ((((0.6, 0.0), (0.15, 0.5), (0.12, 0.85), (0.5, 1.0), (0.85, 0.78), (0.5, 0.6),
            (0.15, 0.8)), True),),
+        ((((0.3, 0.0), (0.15, 0.6), (0.3, 1.0), (0.8, 0.9), (0.75, 0.6), (0.2, 0.7)), True),),
     ),
     (
         ((((0.08, 0.03), (0.88, 0.03), (0.35, 1.0)), False),),
@@ -71,12 +96,19 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
         ((((0.08, 0.2), (0.1, 0.03), (0.88, 0.03), (0.45, 1.0)), False),),
         ((((0.08, 0.2), (0.1, 0.03), (0.88, 0.03), (0.45, 1.0)), False),
          (((0.25, 0.52), (0.85, 0.5)), False)),
+        ((((0.05, 0.2), (0.25, 0.05), (0.55, 0.12), (0.95, 0.0), (0.55, 0.5),
+           (0.4, 1.0)), True),
+         (((0.2, 0.5), (0.95, 0.48)), False)),
+        ((((0.05, 0.25), (0.2, 0.05), (0.6, 0.1), (0.9, 0.0), (0.5, 0.55),
+           (0.45, 1.0)), True),),
     ),
     (
         ((((0.8, 0.12), (0.4, 0.0), (0.15, 0.25), (0.8, 0.65), (0.5, 1.0), (0.12, 0.75),
            (0.8, 0.25), (0.7, 0.05)), True),),
         ((((0.5, 0.45), (0.2, 0.25), (0.5, 0.0), (0.8, 0.22), (0.5, 0.45), (0.1, 0.75),
            (0.5, 1.0), (0.9, 0.75), (0.5, 0.45)), True),),
+        ((((0.9, 0.0), (0.4, 0.08), (0.3, 0.35), (0.75, 0.7), (0.5, 1.0), (0.2, 0.8),
+           (0.55, 0.45), (0.85, 0.1)), True),),
     ),
     (
         ((((0.8, 0.2), (0.45, 0.0), (0.12, 0.28), (0.45, 0.5), (0.8, 0.22)), True),
@@ -85,6 +117,12 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
            (0.55, 1.0), (0.15, 0.92)), True),),
         ((((0.8, 0.22), (0.45, 0.0), (0.15, 0.25), (0.45, 0.48), (0.8, 0.2), (0.7, 0.65),
            (0.45, 1.0)), True),),
+        ((((0.3, 0.05), (0.3, 0.5), (0.2, 1.0)), False),
+         (((0.2, 0.1), (0.75, 0.0), (0.9, 0.25), (0.6, 0.48), (0.3, 0.45)), True)),
+        ((((0.25, 1.0), (0.35, 0.3), (0.6, 0.0), (0.9, 0.2), (0.65, 0.45),
+           (0.3, 0.42)), True),),
+        ((((0.75, 0.3), (0.5, 0.45), (0.2, 0.3), (0.45, 0.0), (0.78, 0.15), (0.75, 0.6),
+           (0.85, 1.0)), True),),
     ),
 )  # fmt: skip
 
@@ -114,12 +152,39 @@ def _write(
     margin = pen + 5
     high = SIDE - 2 * margin
     wide = high * float(rng.uniform(0.45, 0.95))
-    spread = 0.035 * high
+    for points, curved in draw_strokes(strokes, rng, wide=wide, high=high):
+        places = points + np.array([(SIDE - wide) / 2, margin])
+        stroke(canvas, places, pen, smooth=curved)
+
+
+def draw_strokes(
+    strokes: tuple[tuple[Points, bool], ...],
+    rng: np.random.Generator,
+    *,
+    wide: float,
+    high: float,
+    spread: float = 0.035,
+) -> list[tuple[NDArray[np.float64], bool]]:
+    """Draw a skeleton's strokes, every point moved at random.
+
+    Parameters
+    ----------
+    wide, high : pixels
+        What the unit square becomes.
+    spread
+        Standard deviation of the moves, as a share of `high`.
+
+    Returns
+    -------
+    Of each stroke its points, (N, 2), and whether it is curved.
+    """
+    drawn = []
     for points, curved in strokes:
-        places = np.array(points) * (wide, high) + ((SIDE - wide) / 2, margin)
-        places = places + rng.normal(0.0, spread, places.shape)
+        places = np.array(points) * (wide, high)
+        places = places + rng.normal(0.0, spread * high, places.shape)
         if not curved:  # no hand draws a straight line
             middles = (places[1:] + places[:-1]) / 2
-            middles = middles + rng.normal(0.0, 0.5 * spread, middles.shape)
-            line = np.insert(places, np.arange(1, len(places)), middles, axis=0)
-        stroke(canvas, places if curved else line, pen, smooth=curved)
+            middles = middles + rng.normal(0.0, 0.5 * spread * high, middles.shape)
+            places = np.insert(places, np.arange(1, len(places)), middles, axis=0)
+        drawn.append((places, curved))
+    return drawn

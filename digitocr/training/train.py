@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,26 +14,30 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from digitocr.errors import DataError, ModelError
+from digitocr.errors import DataError
 from digitocr.imaging.normalization import SIZE, VERSION, normalize, normalize_all
-from digitocr.recognition.classifier import CARD, DIGITS, NETWORK, OTHER, from_bytes, load_model
+from digitocr.recognition.classifier import CARD, DIGITS, NETWORK, OTHER, load_model
 from digitocr.settings import Settings
 from digitocr.training import augment, dataset, evaluate, networks, nondigits, pictures, plots
 from digitocr.training.dataset import GlyphSet
+from digitocr.training.export import (
+    KERAS_FILE,
+    OTHER_SHARE_READ,
+    converted_classifier,
+    temperature_of,
+)
 from digitocr.training.pictures import Sheaf, Watch, unwatched
 from digitocr.types import Classify
 
 log = logging.getLogger(__name__)
 
-KERAS_FILE, CHECKPOINT = "model.keras", "checkpoint.keras"
+CHECKPOINT = "checkpoint.keras"
 # What is trained on holds more non-digits than what is read (`pictures.OTHER_SHARE`): the
 # logits are shifted from the one share to the other, or `other` would win too often.
-OTHER_SHARE_READ = 0.05
 OTHER_ODDS = (OTHER_SHARE_READ / (1 - OTHER_SHARE_READ)) / (
     pictures.OTHER_SHARE / (1 - pictures.OTHER_SHARE)
 )
 MEASURED = ("nsysu-dev", "junk-dev", "drawn-junk", "eng-digits", "eng-letters")
-LEAST_AGREEING = 0.9999
 
 
 def train(
@@ -339,7 +342,7 @@ def save(
     bare.set_weights(network.get_weights())
     bare.save(out / KERAS_FILE)
     logits = network.predict(glyphs[..., None], batch_size=512, verbose=0)
-    (out / NETWORK).write_bytes(converted(network, _clean(sets)))
+    (out / NETWORK).write_bytes(converted_classifier(network, _clean(sets)))
     card = {
         "name": out.name,
         "architecture": network.name,
@@ -361,60 +364,6 @@ def _clean(sets: Sequence[GlyphSet]) -> NDArray[np.float32]:
     parts = pictures.without_empty([one.part("test") for one in sets])
     parts = parts or pictures.without_empty([one.part("validation") for one in sets])
     return np.concatenate([normalize_all(one.glyphs) for one in parts])
-
-
-def converted(network: Any, glyphs: NDArray[np.float32]) -> bytes:
-    """Convert to LiteRT: int8 weights, twice as fast, if they give the same answers, else fp32.
-
-    Parameters
-    ----------
-    glyphs : (N, 28, 28) float32
-        Normalized characters, of which `LEAST_AGREEING` must be given the same class.
-
-    Raises
-    ------
-    ModelError
-        If not even the fp32 network agrees with Keras.
-    """
-    wanted = network.predict(glyphs[..., None], batch_size=512, verbose=0).argmax(axis=1)
-    for optimizations in ([tf.lite.Optimize.DEFAULT], []):
-        with tempfile.TemporaryDirectory() as folder:
-            network.export(folder, verbose=False)
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-            converter.optimizations = optimizations
-            weights: bytes = converter.convert()
-        agree = float((from_bytes(weights)(glyphs).argmax(axis=1) == wanted).mean())
-        log.info("LiteRT %s: %.4f agree", "int8" if optimizations else "fp32", agree)
-        if agree >= LEAST_AGREEING:
-            return weights
-    raise ModelError(
-        f"the exported network gives only {agree:.2%} of the characters the class that Keras "
-        "gives them; it was not written"
-    )
-
-
-def temperature_of(
-    logits: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    *,
-    other_share: float = OTHER_SHARE_READ,
-) -> float:
-    """Find the temperature at which the validation glyphs are most probable.
-
-    Non-digits weigh as if they were `other_share` of all.
-    """
-    others = labels == dataset.OTHER
-    weights = np.where(
-        others, other_share / max(1, others.sum()), (1 - other_share) / max(1, (~others).sum())
-    )
-
-    def loss(temperature: float) -> float:
-        scaled = logits.astype(np.float64) / temperature
-        scaled -= scaled.max(axis=1, keepdims=True)
-        rows = np.arange(len(labels))
-        return float(weights @ (np.log(np.exp(scaled).sum(axis=1)) - scaled[rows, labels]))
-
-    return min((float(t) for t in np.geomspace(0.4, 3.0, 120)), key=loss)
 
 
 def _measurable(trained_on: Sequence[str], settings: Settings) -> tuple[str, ...]:

@@ -185,7 +185,9 @@ def engine(url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def draw_form(*, version: int = 1, name: str = "tally", fingerprint: str = "a") -> FormTemplate:
+def draw_form(
+    *, version: int = 1, name: str = "tally", fingerprint: str = "a", fields: str = ""
+) -> FormTemplate:
     return FormTemplate(
         name=name,
         version=version,
@@ -194,7 +196,7 @@ def draw_form(*, version: int = 1, name: str = "tally", fingerprint: str = "a") 
         fields=(),
         rules=(),
         fingerprint=fingerprint * 64,
-        source=f'name = "{name}"',
+        source=f'name = "{name}"\n{fields}',
     )
 
 
@@ -306,6 +308,7 @@ class Desk:
         glyph: int | None = None,
         document: str = "d",
         page: int = 1,
+        audit: bool = False,
     ) -> int:
         with schema.writing(self.engine) as session:
             (found,) = (
@@ -322,6 +325,7 @@ class Desk:
                     text=value,
                     reviewer="ana",
                     made_at=NOON,
+                    audit=audit,
                 ),
             )
 

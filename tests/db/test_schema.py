@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from alembic import command
 from digitocr.db import schema
 from digitocr.errors import DatabaseError, SchemaError
+from digitocr.types import FieldType
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,6 +70,80 @@ def test_migrations_go_down_and_up_again_on_rows(draw: Any, own_url: str) -> Non
     schema.upgrade(own_url)
     schema.check(own_url)
     assert len(desk.rows()) == 0
+    desk.engine.dispose()
+
+
+def migrate(engine: Any, way: Any, revision: str) -> None:
+    with schema.migrating(engine) as connection:
+        config = schema._config()
+        config.attributes["connection"] = connection
+        way(config, revision)
+
+
+FIRST_ROWS = f"""
+INSERT INTO batches VALUES (1, 'monday', '2026-03-01 12:00:00', 'running', NULL);
+INSERT INTO documents VALUES (1, '{"d" * 64}', 1, 'png');
+INSERT INTO arrivals VALUES (1, 1, 1, 'a.png', '2026-03-01 12:00:00');
+INSERT INTO forms VALUES (1, 'tally', 1, 'Tally', 'f', 'name = "tally"');
+INSERT INTO models VALUES (1, 'small', 'm', '{{}}');
+INSERT INTO pages VALUES (1, 1, 1);
+INSERT INTO page_readings
+    VALUES (1, 1, 1, 1, 1, 1, 'read', '', NULL, 0.1, '2026-03-01 12:00:00', NULL);
+INSERT INTO readings (id, page_reading_id, field, position, text, confidence, reasons,
+    alternatives, box_left, box_top, box_right, box_bottom, crop, weight)
+    VALUES (1, 1, 'votes', 0, '0471', 0.98, '[]', '[]', 0, 0, 9, 9, NULL, 1),
+    (2, 1, 'void', 1, '5', 0.5, '["junk"]', '[]', 0, 9, 9, 19, NULL, 1);
+INSERT INTO glyphs VALUES (1, 1, 0, 0, 0, 9, 9, '4', 0.99, '[]', NULL);
+INSERT INTO decisions VALUES (1, 1, NULL, 'corrected', '0472', 'ana', '2026-03-01 12:00:00'),
+    (2, 1, 1, 'confirmed', '4', 'ana', '2026-03-01 12:00:00');
+"""
+
+
+def test_a_database_of_the_first_schema_keeps_its_rows(draw: Any, empty_url: str) -> None:
+    engine = schema.make_engine(empty_url)
+    migrate(engine, command.upgrade, "0001")
+    with engine.begin() as connection:
+        for statement in FIRST_ROWS.split(";\n")[:-1]:
+            connection.execute(text(statement.replace(":00:00", r"\:00\:00")))
+    with pytest.raises(SchemaError, match="db upgrade"):
+        schema.connect(empty_url, create=False)
+    assert schema.upgrade(empty_url) == ("0001", schema.head())
+    assert schema.check(empty_url) == schema.head()
+    rows = draw.desk(engine).rows()
+    assert list(rows["value"].fillna("unknown")) == ["0472", "unknown"]
+    with engine.connect() as connection:
+        audits = connection.execute(text("SELECT audit FROM decisions ORDER BY id")).all()
+        assert [bool(audit) for (audit,) in audits] == [False, False]
+        known = connection.execute(text("SELECT accepted, sure_from FROM readings ORDER BY id"))
+        assert [(bool(accepted), sure) for accepted, sure in known] == [
+            (True, None),
+            (False, None),
+        ]
+    with pytest.raises(DBAPIError, match="kept for good"), engine.begin() as connection:
+        connection.execute(text("DELETE FROM decisions"))
+    engine.dispose()
+
+
+def test_going_back_to_the_first_schema_keeps_rows_and_forgets_audits(
+    draw: Any, own_url: str
+) -> None:
+    desk = draw.desk(schema.connect(own_url, create=False))
+    desk.arrive()
+    desk.save(draw.page(*draw.some), sure_from={FieldType.INTEGER: 0.9})
+    desk.decide("votes", "0472", audit=True)
+    desk.decide("valid", "58")
+    migrate(desk.engine, command.downgrade, "0001")
+    with desk.engine.connect() as connection:
+        said = connection.execute(text("SELECT text FROM decisions ORDER BY id")).all()
+        assert [one for (one,) in said] == ["0472", "58"]
+        assert connection.scalar(text("SELECT count(*) FROM readings WHERE accepted")) == 2
+    columns = {column["name"] for column in inspect(desk.engine).get_columns("decisions")}
+    assert "audit" not in columns
+    with pytest.raises(DBAPIError, match="kept for good"), desk.engine.begin() as connection:
+        connection.execute(text("UPDATE decisions SET text = '1'"))
+    desk.engine.dispose()
+    assert schema.upgrade(own_url) == ("0001", schema.head())
+    assert list(desk.rows(field="votes")["value"]) == ["0472"]
     desk.engine.dispose()
 
 

@@ -14,7 +14,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from digitocr.db import batches, schema, store
 from digitocr.db.tables import BatchStatus
 from digitocr.errors import DatabaseError, TemplateError, UsageError
-from digitocr.types import Correction, Document, Hypothesis, PageStatus, Verdict
+from digitocr.types import (
+    Correction,
+    Document,
+    FieldType,
+    Hypothesis,
+    PageStatus,
+    Verdict,
+)
 
 
 def test_a_saved_page_comes_back_as_it_was(desk: Any, draw: Any) -> None:
@@ -159,7 +166,7 @@ def test_a_decision_cannot_be_replaced_or_truncated(desk: Any, draw: Any) -> Non
     desk.decide("valid", "58")
     statement = (
         "INSERT OR REPLACE INTO decisions SELECT id, reading_id, glyph_id, verdict, '1', "
-        "reviewer, made_at FROM decisions"
+        "reviewer, made_at, audit FROM decisions"
         if desk.engine.dialect.name == "sqlite"
         else "TRUNCATE decisions"
     )
@@ -195,6 +202,124 @@ def test_a_decision_on_what_is_not_there_says_so(desk: Any, draw: Any) -> None:
         schema.writing(desk.engine) as session,
     ):
         store.record_decision(session, crossed)
+
+
+# Audits
+
+FIELDS = """
+[[fields]]
+name = "votes"
+[[fields]]
+name = "void"
+type = "integer"
+[[fields]]
+name = "station"
+type = "code"
+"""
+
+
+@pytest.fixture
+def audits(desk: Any, draw: Any) -> Any:
+    """Save a page of three accepted readings, of which audits say something from 0.9 on."""
+    with schema.writing(desk.engine) as session:
+        store.register_form(session, draw.form(fields=FIELDS))
+    desk.arrive()
+
+    def save(*, sure_from: Any = 0.9, **options: Any) -> None:
+        readings = [draw.reading(name, "0471") for name in ("votes", "void", "station")]
+        code = dataclasses.replace(readings[2].field, type=FieldType.CODE)
+        readings[2] = dataclasses.replace(readings[2], field=code)
+        known = None if sure_from is None else dict.fromkeys(FieldType, sure_from)
+        desk.save(draw.page(*readings), sure_from=known, **options)
+
+    def found(model: str = draw.model.fingerprint) -> list[tuple[str, float, bool, float]]:
+        with schema.reading(desk.engine) as session:
+            return [dataclasses.astuple(one) for one in store.audited(session, model=model)]
+
+    desk.save_accepted, desk.audited = save, found
+    return desk
+
+
+def test_an_audit_says_whether_the_machine_was_right(audits: Any) -> None:
+    audits.save_accepted()
+    audits.decide("votes", "0471", verdict=Verdict.CONFIRMED, audit=True)
+    audits.decide("void", "471", audit=True)
+    audits.decide("station", "0471", audit=True)
+    assert audits.audited() == [
+        (FieldType.INTEGER, 0.98, True, 0.9),
+        (FieldType.INTEGER, 0.98, False, 0.9),
+        (FieldType.CODE, 0.98, True, 0.9),
+    ]
+
+
+def test_what_a_person_cannot_read_confirms_nothing(audits: Any) -> None:
+    audits.save_accepted()
+    audits.decide("votes", None, verdict=Verdict.ILLEGIBLE, audit=True)
+    assert audits.audited() == [(FieldType.INTEGER, 0.98, False, 0.9)]
+
+
+def test_a_decision_that_is_no_audit_is_not_counted_as_one(audits: Any) -> None:
+    audits.save_accepted()
+    audits.decide("votes", "0471", verdict=Verdict.CONFIRMED)
+    assert audits.audited() == []
+    assert audits.rows(field="votes").iloc[0]["status"] == "confirmed"
+
+
+def test_only_the_first_audit_of_a_field_counts(audits: Any) -> None:
+    audits.save_accepted()
+    audits.decide("votes", "1", audit=True)
+    audits.decide("votes", "0471", audit=True)
+    audits.save_accepted(again=True)
+    audits.decide("votes", "0471", audit=True)
+    assert audits.audited() == [(FieldType.INTEGER, 0.98, False, 0.9)]
+    assert audits.rows(field="votes").iloc[0]["value"] == "0471"
+
+
+def test_audits_of_another_model_say_nothing(audits: Any, draw: Any) -> None:
+    other = dataclasses.replace(draw.model, fingerprint="e" * 64)
+    with schema.writing(audits.engine) as session:
+        store.register_model(session, other)
+    audits.save_accepted()
+    audits.decide("votes", "1", audit=True)
+    audits.save_accepted(again=True, model=other.fingerprint)
+    audits.decide("votes", "0471", audit=True)
+    assert [right for _, _, right, _ in audits.audited()] == [False]
+    assert [right for _, _, right, _ in audits.audited(other.fingerprint)] == [True]
+    assert audits.audited("0") == []
+
+
+@pytest.mark.parametrize("sure_from", [None, 0.99])
+def test_an_audit_below_what_could_be_drawn_whole_is_left_out(
+    audits: Any, sure_from: float | None
+) -> None:
+    audits.save_accepted(sure_from=sure_from)
+    audits.decide("votes", "0471", audit=True)
+    assert audits.audited() == []
+
+
+def test_an_audit_is_of_a_whole_field_that_was_accepted(desk: Any, draw: Any) -> None:
+    desk.arrive()
+    desk.save(draw.page(*draw.some))
+    with pytest.raises(ValueError, match="whole field"):
+        desk.decide("votes", "4", glyph=0, audit=True)
+    with pytest.raises(ValueError, match="was not accepted"):
+        desk.decide("valid", "57", audit=True)
+    decision = desk.decide("votes", "0471", glyph=0)
+    with desk.engine.connect() as connection:
+        of = connection.execute(text(f"SELECT * FROM decisions WHERE id = {decision}")).one()
+    columns = "reading_id, glyph_id, verdict, text, reviewer, made_at, audit"
+    values = f"{of.reading_id}, {of.glyph_id}, 'corrected', '4', 'ana', '2026-03-01', true"
+    statement = f"INSERT INTO decisions ({columns}) VALUES ({values})"
+    with pytest.raises(IntegrityError, match="ck_decisions_audit"), desk.engine.begin() as one:
+        one.execute(text(statement))
+
+
+def test_an_audit_cannot_be_made_of_what_was_none(audits: Any) -> None:
+    audits.save_accepted()
+    audits.decide("votes", "0471")
+    with pytest.raises(DBAPIError, match="kept for good"), audits.engine.begin() as one:
+        one.execute(text("UPDATE decisions SET audit = true"))
+    assert audits.audited() == []
 
 
 def test_a_run_that_was_killed_finds_which_pages_are_done(desk: Any, draw: Any) -> None:

@@ -148,6 +148,45 @@ def test_nothing_is_accepted_below_its_threshold(confidence, least):
     assert accepted is (confidence >= SURE.field and max(least, confidence) >= SURE.digit)
 
 
+@pytest.mark.parametrize(
+    ("confidence", "least", "proven", "expected"),
+    [
+        (0.95, 0.2, {FieldType.INTEGER: 0.9}, ()),
+        (0.9, 0.0, {FieldType.INTEGER: 0.9}, ()),
+        (0.95, 1.0, {FieldType.INTEGER: 0.96}, ("low-confidence",)),
+        (0.98, 1.0, {FieldType.INTEGER: 0.99}, ("low-confidence",)),
+        (0.94, 0.99, {FieldType.CODE: 0.5}, ("low-confidence",)),
+        (0.95, 0.99, {FieldType.CODE: 1.0}, ()),
+    ],
+)
+def test_what_was_proven_for_a_type_stands_alone_for_it(confidence, least, proven, expected):
+    found = reasons(
+        "157",
+        acceptance=Acceptance(SURE.digit, SURE.field, proven),
+        confidence=confidence,
+        least_digit=least,
+    )
+    assert found == expected
+
+
+def test_a_threshold_that_was_proven_makes_no_other_reason_go_away():
+    anyhow = Acceptance(0.0, 0.0, {FieldType.INTEGER: 0.0})
+    assert reasons("1-7", acceptance=anyhow, clipped=True) == ("clipped", "gap")
+
+
+@given(SHARE, SHARE, st.tuples(SHARE, SHARE), st.one_of(st.none(), SHARE))
+def test_from_where_all_is_sure_nothing_is_held_back_as_unsure(
+    confidence, least, thresholds, proven
+):
+    by_type = {} if proven is None else {FieldType.INTEGER: proven}
+    acceptance = Acceptance(*thresholds, by_type)
+    sure_from = acceptance.sure_from(FieldType.INTEGER)
+    if confidence >= sure_from:
+        assert acceptance.is_sure(FieldType.INTEGER, confidence, least)
+    elif confidence:
+        assert not acceptance.is_sure(FieldType.INTEGER, confidence, 0.0)
+
+
 @given(SHARE)
 def test_what_is_no_digit_is_never_accepted(confidence):
     assert not accepts_digit(confidence, False, Acceptance(0.0, 0.0))

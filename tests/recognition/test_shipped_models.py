@@ -14,9 +14,12 @@ import numpy as np
 import pytest
 
 import digitocr
-from digitocr import resources, settings
+from digitocr import resources, settings, synth
 from digitocr.imaging.normalization import ink_intensity, normalize_all
+from digitocr.imaging.strips import normalize_strip
 from digitocr.recognition.classifier import are_digits, load_model
+from digitocr.recognition.sequence import bucket_of, is_sequence, load_sequence
+from digitocr.types import Box
 
 # What the default model may spend, at this threshold. A digit taken for none is not right.
 ACCEPT_DIGIT = 0.99
@@ -30,7 +33,11 @@ LEAST_REFUSED = 0.99  # of the touching pairs, crosses and empty cells
 MOST_MOVED = 0.05
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = sorted(card.parent for card in (ROOT / "models").glob("*/card.json"))
+FOLDERS = sorted(
+    card.parent
+    for card in (ROOT / "models").glob("*/card.json")
+    if not is_sequence(card.parent)
+)
 
 
 @pytest.fixture(scope="module", params=FOLDERS, ids=lambda folder: folder.name)
@@ -90,6 +97,60 @@ def test_an_empty_picture_is_no_digit(folder):
     if "other" in model.card.classes:
         assert not are_digits(rows).any()
     assert not digitocr.read_number(nothing, model).text
+
+
+# ---------------------------------------------------------------- the reader of whole numbers
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return load_sequence(resources.sequence_folder(""))
+
+
+def test_the_reader_of_whole_numbers_is_shipped_and_weighed_beside_the_default(reader):
+    card = json.loads((reader.path / "card.json").read_text(encoding="utf-8"))
+    assert card["name"] == reader.path.name and card["trained_on"]
+    assert (reader.path / "report.md").is_file() and (reader.path / "readers.md").is_file()
+    fitted = card["combination"]["fitted_with"]
+    assert fitted["sequence"] == reader.card.fingerprint
+    assert fitted["classifier"] == load_model(resources.default_model()).card.fingerprint
+
+
+@pytest.mark.slow
+def test_keras_and_litert_read_the_same_numbers(reader):
+    pytest.importorskip("tensorflow", reason="model.keras needs digitocr[train]")
+    keras = pytest.importorskip("keras", reason="model.keras needs digitocr[train]")
+    network = keras.models.load_model(reader.path / "model.keras", compile=False)
+    strips = [normalize_strip(written(text)) for text in ("17", "40582", "993", "6")]
+    for strip, frames in zip(strips, reader.read(strips), strict=True):
+        padded = np.zeros((1, len(strip), bucket_of(strip.shape[1]), 1), np.float32)
+        padded[0, :, : strip.shape[1], 0] = strip / np.float32(255)
+        wanted = np.asarray(network(padded))[0, : len(frames)].argmax(axis=1)
+        assert (frames.argmax(axis=1) == wanted).mean() > 0.95
+
+
+@pytest.mark.slow
+def test_touching_digits_that_no_cut_parts_are_read():
+    """The digits of the sample forms in one hand, closer than touching."""
+    rng = np.random.default_rng(4)
+    right = accepted = wrong = 0
+    for _ in range(60):
+        text = "".join(rng.choice(list("0123456789"), int(rng.integers(2, 6))))
+        found = digitocr.read_number(written(text, rng=rng))
+        right += found.text == text
+        accepted += found.accepted
+        wrong += found.accepted and found.text != text
+    assert right >= 50 and accepted >= 30 and wrong == 0
+
+
+def written(text, rng=None):
+    rng = rng or np.random.default_rng(7)
+    paper = np.full((90, 40 + 40 * len(text)), 235, np.uint8)
+    box = Box(12, 14, paper.shape[1] - 12, 76)
+    return synth.write_number(paper, text, box, rng, touching=0.6)
+
+
+# ---------------------------------------------------------------- the budgets
 
 
 def answers(name, tmp_path):

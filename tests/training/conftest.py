@@ -1,11 +1,13 @@
-"""Printed digits to train and measure on: a stand-in for MNIST that any machine has."""
+"""Printed digits and noise to train and measure on: stand-ins that any machine has."""
 
 import cv2
 import numpy as np
 import pytest
 
+from digitocr import settings
 from digitocr.settings import Settings
 from digitocr.training import dataset
+from digitocr.training.composition.hands import DIGITS, Hand
 
 FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)
 
@@ -26,6 +28,30 @@ def printed():
 
 
 @pytest.fixture(scope="session")
+def drawn_file(printed, tmp_path_factory):
+    """Thirty-two of them in a file, by sixteen writers in all three parts."""
+    path = tmp_path_factory.mktemp("data") / "drawn.npz"
+    writers = np.array([f"hand {index % 16}" for index in range(32)])
+    np.savez(path, x=printed[0][:32], y=printed[1][:32], writer=writers)
+    return path
+
+
+@pytest.fixture(scope="session")
+def printed_hand():
+    """A function that makes a hand of one printed picture a digit."""
+
+    def build(*, face=FONTS[0], slant=0.0, digits=DIGITS):
+        pictures = {}
+        for digit in digits:
+            glyph = np.zeros((28, 28), np.uint8)
+            cv2.putText(glyph, digit, (5, 24), face, 0.85, 255, 2)
+            pictures[digit] = (glyph,)
+        return Hand("drawn", pictures, slant)
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def mnist(printed, tmp_path_factory):
     """Settings whose data sets are printed digits under the name of MNIST."""
     glyphs, labels = (np.resize(a, (6000, *a.shape[1:])) for a in printed)
@@ -38,6 +64,31 @@ def mnist(printed, tmp_path_factory):
         y_test=printed[1],
     )
     return Settings(data=str(folder))
+
+
+@pytest.fixture
+def small_mnist(tmp_path):
+    """Lay out a folder of data sets whose MNIST is noise: 6,000 to train, 100 to test."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6100, 8, 8)).astype(np.uint8)
+    labels = (np.arange(6100) % 10).astype(np.uint8)
+    np.savez(
+        tmp_path / "mnist.npz",
+        x_train=images[:6000],
+        y_train=labels[:6000],
+        x_test=images[6000:],
+        y_test=labels[6000:],
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def data_folder():
+    """The folder of data sets of this machine; a test that needs one is skipped elsewhere."""
+    folder = settings.load().data
+    if not folder:
+        pytest.skip("needs DIGITOCR_DATA with MNIST, its writers and UNIPEN's strokes")
+    return folder
 
 
 @pytest.fixture

@@ -1,9 +1,19 @@
 """What `digitocr train` hands on; the training itself is told in test_train.py."""
 
+import os
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from digitocr import resources
+from digitocr.errors import DataError
+
+ROOT = Path(__file__).parents[2]
+OURS = ("DIGITOCR_", "TF_")  # settings of the machine, which a test must not see
 
 pytestmark = [
     pytest.mark.slow,
@@ -78,3 +88,39 @@ def test_a_sequence_architecture_takes_neither_data_nor_teachers(digitocr, optio
     done = digitocr("train", "--architecture", "sequence-220k", option, "mnist")
     assert done.code == 2
     assert option in done.err and "leave" in done.err
+
+
+# What TensorFlow says of itself: absl's lines begin with a letter and four figures.
+GREETING = re.compile(rb"absl|oneDNN|cpu_feature_guard|TensorRT|^[IWEF]\d{4} ", re.MULTILINE)
+FIRST_USES = {
+    "MNIST by Keras": ["compare", "--models", resources.default_model()],
+    "a training": [
+        "train",
+        "--architecture",
+        "lenet5-tanh",
+        "--epochs",
+        "1",
+        "--data",
+        "drawn.npz",
+    ],
+}
+
+
+@pytest.mark.parametrize("words", FIRST_USES.values(), ids=FIRST_USES)
+def test_tensorflow_greets_no_one(words, drawn_file, tmp_path):
+    """In a process of its own: TensorFlow greets once."""
+    pytest.importorskip("tensorflow", reason="training needs digitocr[train]")
+    shutil.copy(drawn_file, tmp_path)
+    env = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    nowhere = "http://127.0.0.1:9"  # so that nothing is fetched
+    env |= {"KERAS_HOME": str(tmp_path), "https_proxy": nowhere, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "digitocr.cli", *words],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == (DataError.exit_code if "compare" in words else 0), done.stderr
+    assert done.stderr and not GREETING.search(done.stderr), done.stderr

@@ -6,7 +6,7 @@ import pytest
 
 from digitocr import resources
 from digitocr.errors import ModelError, UsageError
-from digitocr.training import compare
+from digitocr.training import compare, dataset
 
 pytest.importorskip("matplotlib", reason="comparisons need digitocr[train]")
 
@@ -73,6 +73,21 @@ def test_no_model_or_a_folder_that_cannot_be_written_is_refused_at_once(folders,
         compare.compare(folders, [str(junk)], mnist, junk / "below")
     with pytest.raises(ModelError, match="nowhere"):
         compare.compare([folders[0], junk.parent / "nowhere"], [str(junk)], mnist)
+
+
+@pytest.mark.parametrize("wrong", ["nowhere", "no card", "nowhere.h5", "nowhere.keras"])
+def test_a_wrong_model_is_named_before_any_data_is_looked_for(
+    wrong, folders, tmp_path, digitocr, monkeypatch
+):
+    def load(name, folder):
+        raise AssertionError(f"{name} was looked for")
+
+    monkeypatch.setattr(dataset, "load", load)
+    shutil.copytree(folders[0], tmp_path / "no card", ignore=shutil.ignore_patterns("*.json"))
+    done = digitocr("compare", "--models", folders[0], wrong, "--out", "look")
+    assert (done.code, len(done.lines)) == (ModelError.exit_code, 1)
+    assert wrong in done.err and "No such file" in done.err
+    assert not (tmp_path / "look").exists()
 
 
 def test_the_best_run_of_each_counts():

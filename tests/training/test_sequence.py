@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from digitocr.errors import ModelError, UsageError
-from digitocr.recognition.sequence import BUCKETS, HEIGHT, best_texts, load_sequence
+from digitocr.imaging.strips import normalize_strip
+from digitocr.recognition.ctc import best_texts
+from digitocr.recognition.sequence import load_sequence
 from digitocr.settings import Settings
 from digitocr.training.composition import hands
-from digitocr.training.composition.hands import DIGITS, Hand
+from digitocr.types import STRIP_HEIGHT, STRIP_WIDTHS
 
 pytest.importorskip("tensorflow", reason="training needs digitocr[train]")
 pytestmark = [
@@ -18,17 +20,10 @@ pytestmark = [
 ]
 
 
-def drawn_digit(digit):
-    glyph = np.zeros((28, 28), np.uint8)
-    cv2.putText(glyph, digit, (5, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.85, 255, 2)
-    return glyph
-
-
 @pytest.fixture(scope="module")
-def writers():
+def writers(printed_hand):
     """One hand that writes printed digits."""
-    hand = Hand("drawn", {digit: (drawn_digit(digit),) for digit in DIGITS}, 0.0)
-    return hands.gather([hand], [], "drawn")
+    return hands.gather([printed_hand()], [], "drawn")
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +56,12 @@ def test_training_writes_a_folder_that_loads_and_reads(trained):
     crops = [np.full((40, width), 200, np.uint8) for width in (30, 500, 90, 41)]
     for crop in crops:
         cv2.putText(crop, "17", (4, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 30, 2)
-    read = model.read(crops)
+    strips = [normalize_strip(crop) for crop in crops]
+    read = model.read(strips)
     assert [frames.shape[1] for frames in read] == [11] * 4
-    for frames, crop in zip(read, crops, strict=True):
+    for frames, strip in zip(read, strips, strict=True):
         np.testing.assert_allclose(np.exp(frames).sum(axis=1), 1.0, atol=1e-5)
-        np.testing.assert_allclose(frames, model.read([crop])[0], atol=1e-4)
+        np.testing.assert_allclose(frames, model.read([strip])[0], atol=1e-4)
         assert best_texts(frames)
     assert model.read([]) == []
     card = json.loads((trained / "card.json").read_text())
@@ -121,7 +117,7 @@ def test_every_line_is_in_a_batch_of_its_bucket(writers, learned_from):
     for places, (strips, frames, _, lengths) in sequence.batches(
         lines, 8, np.random.default_rng(1) if learned_from else None
     ):
-        assert strips.shape[:2] == (8, HEIGHT) and strips.shape[2] in BUCKETS
+        assert strips.shape[:2] == (8, STRIP_HEIGHT) and strips.shape[2] in STRIP_WIDTHS
         for place, strip, count, length in zip(places, strips, frames, lengths, strict=True):
             line = lines[place]
             inside = strip[:, : line.strip.shape[1], 0]
@@ -133,7 +129,7 @@ def test_every_line_is_in_a_batch_of_its_bucket(writers, learned_from):
 
 
 def test_the_loss_is_that_of_the_probability_of_the_text():
-    from digitocr.recognition.sequence import text_probabilities
+    from digitocr.recognition.ctc import text_probabilities
     from digitocr.training.sequence import ctc_loss
 
     rng = np.random.default_rng(2)

@@ -7,15 +7,10 @@ from enum import StrEnum
 
 import numpy as np
 
+from digitocr.synth import Stamp
+from digitocr.training.composition.characters import draw_lines, draw_sign, smooth
 from digitocr.training.composition.hands import CLEAR_LETTERS, DIGITS, Hands
-from digitocr.training.composition.handwriting import (
-    Stamp,
-    Style,
-    draw_lines,
-    draw_sign,
-    smooth,
-    write,
-)
+from digitocr.training.composition.handwriting import Style, write
 from digitocr.training.composition.layouts import Plan, extent
 from digitocr.training.composition.paper import print_word
 

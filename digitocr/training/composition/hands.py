@@ -1,8 +1,9 @@
 """Characters by writer, so that a number can be written in one hand.
 
-A character is the path of a pen (UNIPEN) or a picture (MNIST, USPS); `handwriting` draws both
-at any size. MNIST and UNIPEN name their writers. USPS does not: its digits are put together by
-slant and thickness, which is what makes digits look like one hand's.
+A character is the path of a pen (UNIPEN, and hands drawn from skeletons) or a picture (MNIST,
+USPS); `characters` draws both at any size. MNIST and UNIPEN name their writers. USPS does not:
+its digits are put together by slant and thickness, which is what makes digits look like one
+hand's. A drawn hand has one way of writing each digit, and MNIST's Americans have few.
 
 The parts are those of `dataset`: no writer is in two of them, and the digits that the sample
 forms are filled with are in none.
@@ -20,14 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitocr.errors import DataError
-from digitocr.training import dataset
+from digitocr.training import dataset, skeletons
 
 DIGITS = "0123456789"
 CLEAR_LETTERS = "".join(c for c in string.ascii_letters if c not in dataset.DIGIT_LIKE)
-SHARES = {"mnist": 0.52, "unipen": 0.40, "usps": 0.08}
+SHARES = {"mnist": 0.38, "unipen": 0.33, "usps": 0.07, "drawn": 0.22}
 MOST_COUNTED = 40  # characters after which a writer is not written with more often
 MANY_LABELS = 20  # of one who wrote letters too
 LEAST_SIZE = 0.45  # of a digit among its writer's; smaller ones are slips of the pen
+DRAWN = {"train": (1, 500), "validation": (2, 80)}  # by part: seed, and hands
 TYPICAL_PIXELS = 20.0  # longer side of the ink of an MNIST digit
 
 Picture = NDArray[np.uint8]  # (H, W); 0 paper, 255 ink
@@ -139,6 +141,8 @@ def load(folder: str, part: str) -> Hands:
         writers += [hand for hand in pens if _count(hand)]
     if part == "train":
         writers += _usps(folder)
+    if part in DRAWN:
+        writers += drawn_hands(*DRAWN[part])
     return gather(writers, pens, part)
 
 
@@ -225,6 +229,47 @@ def _unipen(folder: str, part: str) -> Iterator[Hand]:
                 slants.append(_slant_of_path(path))
         slant = float(np.mean(slants)) if slants else 0.0
         yield Hand("unipen", {key: tuple(paths) for key, paths in found.items()}, slant)
+
+
+def drawn_hands(seed: int, count: int, *, each: int = 6) -> list[Hand]:
+    """Draw writers who have one way of writing every digit, from the skeletons of schools."""
+    rng = np.random.default_rng((seed, count))
+    hands = []
+    for _ in range(count):
+        slant, wide = float(rng.normal(0.12, 0.2)), float(rng.uniform(0.4, 0.85))
+        found: dict[str, tuple[Character, ...]] = {}
+        for digit, ways in zip(DIGITS, skeletons.SKELETONS, strict=True):
+            # A hand's own form of the way that it was taught.
+            way = tuple(
+                (tuple(map(tuple, points)), curved)
+                for points, curved in skeletons.draw_strokes(
+                    ways[int(rng.integers(len(ways)))], rng, wide=1.0, high=1.0, spread=0.03
+                )
+            )
+            narrow = 0.5 if digit == "1" else 1.0
+            found[digit] = tuple(
+                _drawn_path(way, rng, wide=wide * narrow, slant=slant) for _ in range(each)
+            )
+        hands.append(Hand("drawn", found, slant))
+    return hands
+
+
+def _drawn_path(
+    way: tuple[tuple[skeletons.Points, bool], ...],
+    rng: np.random.Generator,
+    *,
+    wide: float,
+    slant: float,
+) -> PenPath:
+    """Write a digit once, leaning as its hand does."""
+    lines = []
+    wide *= float(np.exp(rng.normal(0.0, 0.1)))
+    for points, _ in skeletons.draw_strokes(way, rng, wide=wide, high=1.0, spread=0.022):
+        lines.append(points - (slant, 0.0) * points[:, 1:])
+    low = np.concatenate(lines).min(axis=0)
+    scale = float(np.ptp(np.concatenate(lines), axis=0).max())
+    size = float(np.exp(rng.normal(0.0, 0.06)))
+    return PenPath(tuple(((one - low) / scale).astype(np.float32) for one in lines), size)
 
 
 def pen_path(points: NDArray[Any], stroke: NDArray[Any], size: float) -> PenPath:

@@ -12,16 +12,10 @@ from enum import StrEnum
 import cv2
 import numpy as np
 
+from digitocr.synth import Stamp
+from digitocr.training.composition.characters import Strokes, draw_lines, draw_sign, smooth
 from digitocr.training.composition.hands import Hands
-from digitocr.training.composition.handwriting import (
-    Stamp,
-    Strokes,
-    Style,
-    draw_lines,
-    draw_sign,
-    smooth,
-    write,
-)
+from digitocr.training.composition.handwriting import Style, write
 from digitocr.training.composition.paper import Rule
 
 

@@ -21,15 +21,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from digitocr.synth import Stamp
 from digitocr.training.composition import hands as hands_module
+from digitocr.training.composition.characters import INKED, SIGNS, Strokes
 from digitocr.training.composition.clutter import Content, crowd, no_digits
 from digitocr.training.composition.hands import DIGITS, Hands
 from digitocr.training.composition.handwriting import (
-    INKED,
     RAISED,
-    SIGNS,
-    Stamp,
-    Strokes,
     Style,
     draw_style,
     press,

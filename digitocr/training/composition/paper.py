@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from digitocr.training.composition.handwriting import Strokes
+from digitocr.training.composition.characters import Strokes
 from digitocr.training.printing import FONTS
 
 Tone = NDArray[np.float32]  # (H, W); 0.0 black, 255.0 white

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitocr.training.composition.handwriting import Strokes
+from digitocr.training.composition.characters import Strokes
 from digitocr.training.composition.paper import Tone, fog
 from digitocr.types import Box, Gray
 

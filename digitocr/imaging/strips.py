@@ -1,0 +1,253 @@
+"""A crop's line of writing → a strip of fixed height, as the sequence network expects it.
+
+A network of fixed height wants digits of about one size, and in bare crops they are anything
+from a twentieth to all of the height. Three ways were thought of: the whole crop, scaled
+(digits in much paper come out 6 pixels high: unreadable); a network that looks at several
+scales (several times the cost); and cropping to the line of writing, which is done here. What
+tells writing from rules, margins and patterns is how often darkness changes *along* a row: a
+printed rule changes twice, a pattern changes in every row alike. In crops that are taller than
+wide the black margins and the sides of a cell are taken out first. The strip itself keeps
+rules, sides of boxes and neighbors: the network has learned them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from digitocr.types import STRIP_HEIGHT as HEIGHT
+from digitocr.types import STRIP_WIDTHS as WIDTHS
+from digitocr.types import Box, Gray, Strip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WrittenLine:
+    """A line of writing: the part of the crop that it is in, and its strip."""
+
+    box: Box
+    strip: Strip
+
+
+def normalize_strip(gray: Gray) -> Strip:
+    """Bring the line of writing of a crop to a strip of fixed height; see `find_lines`."""
+    return find_lines(gray)[0].strip
+
+
+def find_lines(
+    gray: Gray, *, most: int = 1, least_contrast: int = 20
+) -> tuple[WrittenLine, ...]:
+    """Find lines of writing in a crop and bring them to strips of fixed height.
+
+    Parameters
+    ----------
+    gray : (H, W) uint8
+        Dark ink on lighter paper, of any size. Not changed.
+    most : int
+        Lines wanted. A crop that is not taller than wide has one.
+    least_contrast : int, gray levels
+        Ink this much darker than its paper is full ink, or paper's grain would become ink.
+
+    Returns
+    -------
+    At least one, the likeliest first. A strip is (HEIGHT, W) uint8, W from 16 to the widest of
+    `WIDTHS`; 0 paper to 255 ink.
+
+    Raises
+    ------
+    ValueError
+        If `gray` is not a two-dimensional uint8 array, or is empty.
+    """
+    if gray.ndim != 2 or gray.dtype != np.uint8 or not gray.size:
+        raise ValueError(f"gray must be (H, W) uint8, not {gray.shape} {gray.dtype}")
+    small, shrink = _shrunken(gray)
+    paper = _paper(small)
+    found = []
+    for box in _writing(small, paper, least_contrast, most=most):
+        width = round(box.width * HEIGHT / box.height)
+        width = min(max(width, HEIGHT // 2), WIDTHS[-1])
+        top, left = int(box.top / shrink), int(box.left / shrink)
+        bottom = max(top + 1, round(box.bottom / shrink))
+        right = max(left + 1, round(box.right / shrink))
+        line = _resized(gray[top:bottom, left:right], width, HEIGHT)
+        behind = _resized(paper[box.top : box.bottom, box.left : box.right], width, HEIGHT)
+        written: NDArray[np.uint8] = cv2.subtract(behind, line)
+        full = _full_ink(written, least_contrast)
+        strip: Strip = cv2.convertScaleAbs(written, alpha=255 / full)
+        h, w = gray.shape
+        found.append(WrittenLine(Box(left, top, min(right, w), min(bottom, h)), strip))
+    return tuple(found)
+
+
+def _shrunken(gray: Gray, *, height: int = 64, area: int = 64 * 192) -> tuple[Gray, float]:
+    """Shrink a crop to what is enough to find writing in: tall ones less than wide ones."""
+    h, w = gray.shape
+    shrink = min(1.0, max(height / h, float(np.sqrt(area / (h * w)))))
+    return _resized(gray, round(w * shrink), round(h * shrink)), shrink
+
+
+def _writing(
+    small: Gray,
+    paper: Gray,
+    least_contrast: int,
+    *,
+    most: int,
+    margin: float = 0.14,
+    side: float = 0.35,
+) -> list[Box]:
+    """Find the lines of writing, likeliest first, with some paper around them.
+
+    `margin` is left above and below, `side` at either end, as shares of a line's height.
+    """
+    dark: NDArray[np.uint8] = cv2.subtract(paper, small)
+    h, w = dark.shape
+    tall = h > 0.8 * w
+    if tall:
+        # A cell of a register: the scanner's black margin, and lines along its sides.
+        margins = (paper < 0.45 * np.quantile(paper, 0.9)).astype(np.uint8)
+        margins = cv2.dilate(margins, np.ones((5, 5), np.uint8)) > 0
+        dark[margins] = 0
+        dark = _without_lines(dark, np.flatnonzero(margins.mean(axis=0) < 0.5))
+        margin *= 2
+    level = _full_ink(dark, least_contrast, share=0.985)
+    if tall:  # where a small digit is one pixel in a thousand
+        least_contrast //= 2
+        level = int(0.7 * _full_ink(dark, least_contrast, share=0.9993))
+        level = max(level, _full_ink(dark, least_contrast, share=0.997))
+    runs = _writing_rows(
+        dark,
+        level,
+        least_contrast,
+        least_height=0.03 if tall else 0.15,
+        cut_off=0.2 if tall else 1.0,
+    )
+    if tall and runs[0][1] - runs[0][0] > h // 2:
+        # Noisy paper is busy everywhere: writing is what stands out of it.
+        standing_out = _writing_rows(
+            dark, level, least_contrast, share=0.5, least_height=0.03, cut_off=0.2
+        )
+        runs = [runs[0], *standing_out]
+    found = []
+    for top, bottom in runs[: most if tall else 1]:
+        ink = level
+        if tall and bottom - top < h // 2:
+            inner = dark[top:bottom]
+            ink = _full_ink(inner, least_contrast, share=0.99)
+            first, last = _writing_rows(
+                inner, ink, least_contrast, least_height=0.4, cut_off=1.0
+            )[0]
+            top, bottom = top + first, top + last
+        room = max(1, round(margin * (bottom - top)))
+        top, bottom = max(0, top - room), min(h, bottom + room)
+        columns = np.flatnonzero((dark[top:bottom] > ink // 2).any(axis=0))
+        left, right = 0, w
+        if len(columns):
+            room = round(side * (bottom - top))
+            left, right = max(0, int(columns[0]) - room), min(w, int(columns[-1]) + 1 + room)
+        found.append(Box(left, top, right, bottom))
+    return found
+
+
+def _without_lines(
+    dark: NDArray[np.uint8],
+    inner: NDArray[np.intp],
+    *,
+    outer: float = 0.3,
+    share: float = 0.25,
+    lean: int = 5,
+) -> NDArray[np.uint8]:
+    """Take the sides and rules of a cell away: darkness that all but `share` of a line has.
+
+    Sides stand in the `outer` shares of the `inner` columns, those that are not black; what is
+    long in the middle may be a 1. Lines may lean by `lean` pixels.
+    """
+    if not len(inner):
+        return dark
+    across, down = np.ones((1, lean), np.uint8), np.ones((lean, 1), np.uint8)
+    columns = np.quantile(cv2.dilate(dark, across), share, axis=0)
+    at = (np.arange(dark.shape[1]) - inner[0]) / max(1, inner[-1] - inner[0])
+    columns[np.abs(at - 0.5) < 0.5 - outer] = 0.0
+    rows = np.quantile(cv2.dilate(dark[:, inner], down), share, axis=1)
+    lines = np.maximum(columns[None, :], rows[:, None])
+    found: NDArray[np.uint8] = cv2.subtract(
+        dark, np.ceil(1.2 * lines).clip(0, 255).astype(np.uint8)
+    )
+    return found
+
+
+def _resized(image: Gray, width: int, height: int) -> Gray:
+    width, height = max(1, width), max(1, height)
+    if image.shape == (height, width):
+        return image
+    method = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_LINEAR
+    resized: Gray = cv2.resize(image, (width, height), interpolation=method)
+    return resized
+
+
+def _paper(gray: Gray) -> Gray:
+    """Fill in what is thinner than an eighth of the height: the paper behind the strokes.
+
+    A black margin is broader and stays: nothing is written on it.
+    """
+    h, w = gray.shape
+    half = _resized(gray, w // 2, h // 2) if min(h, w) >= 32 else gray
+    reach = max(5, half.shape[0] // 4) | 1
+    filled = cv2.morphologyEx(half, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
+    smooth = cv2.blur(filled, (reach, reach), borderType=cv2.BORDER_REPLICATE)
+    return _resized(smooth, w, h)
+
+
+def _full_ink(dark: NDArray[np.uint8], least: int, *, share: float = 0.985) -> int:
+    """Find the darkness that only the darkest pixels exceed."""
+    counts = np.cumsum(np.bincount(dark.ravel(), minlength=256))
+    return max(least, int(np.searchsorted(counts, share * counts[-1])))
+
+
+def _writing_rows(
+    dark: NDArray[np.uint8],
+    level: int,
+    least_contrast: int,
+    *,
+    faint: float = 0.3,
+    share: float = 0.2,
+    least_height: float,
+    cut_off: float,
+) -> list[tuple[int, int]]:
+    """Find the rows of lines of writing, likeliest first: top and bottom, excluded.
+
+    Of the runs of rows where darkness changes often the one with the most changes counts, the
+    taller and the more in the middle the better: a dotted rule changes often, but is low. One
+    at the crop's edge counts `cut_off` times as much.
+    """
+    h = len(dark)
+    if level <= least_contrast:
+        return [(0, h)]
+    floor = int(faint * level)
+    clipped: NDArray[np.uint8] = np.minimum(dark, level)
+    clipped[clipped < floor] = 0
+    changes = cv2.absdiff(clipped[:, 1:], clipped[:, :-1]) if dark.shape[1] > 1 else clipped
+    profile = changes.sum(axis=1, dtype=np.float64)
+    reach = max(1, h // 12) | 1
+    padded = np.pad(profile, reach // 2, mode="edge")
+    profile = np.convolve(padded, np.full(reach, 1 / reach), "valid")
+    profile = np.maximum(profile - 0.8 * np.quantile(profile, 0.1), 0.0)
+    busy = np.zeros(h + 2, np.int8)
+    busy[1:-1] = profile > share * profile.max()
+    runs = np.flatnonzero(np.diff(busy)).reshape(-1, 2)
+    if not len(runs):
+        return [(0, h)]
+
+    def worth(run: NDArray[np.int64]) -> float:
+        start, stop = run
+        central = 1.0 - 0.8 * abs((start + stop) / 2 / h - 0.5)
+        whole = cut_off if (start == 0) != (stop == h) else 1.0
+        return float(profile[start:stop].sum() * (stop - start) ** 2 * central * whole)
+
+    found = []
+    for run in sorted(runs, key=worth, reverse=True):
+        top, bottom = (int(row) for row in run)
+        missing = max(0, round(least_height * h) - (bottom - top))
+        found.append((max(0, top - missing // 2), min(h, bottom + missing - missing // 2)))
+    return found

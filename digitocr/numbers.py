@@ -1,0 +1,259 @@
+"""A bare crop of one handwritten number → its reading: no form, no printed positions.
+
+Two readers look at it. One finds the ink, cuts it into glyphs in every way that may be right,
+and classifies these; the other, where there is one, is a sequence network that sees the gray
+crop. `recognition.combining` weighs what they say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from digitocr import resources
+from digitocr.imaging.crops import CropWriting, find_crop_writing
+from digitocr.imaging.segmentation import segment_open
+from digitocr.imaging.strips import find_lines
+from digitocr.recognition import checks, combining
+from digitocr.recognition.acceptance import Acceptance, least_digit, reasons_against
+from digitocr.recognition.classifier import Model, classify_glyphs, load_model
+from digitocr.recognition.combining import Evidence
+from digitocr.recognition.ctc import DIGITS, Frames, digit_frames, text_probabilities
+from digitocr.recognition.decoding import Decoded, Rows, decode, glyph_readings, least_digits
+from digitocr.recognition.sequence import SequenceModel, joint_card, load_sequence
+from digitocr.settings import Settings
+from digitocr.types import (
+    Box,
+    Field,
+    FieldKind,
+    FieldType,
+    GlyphReading,
+    Gray,
+    Hypothesis,
+    Lattice,
+    Mark,
+    Reading,
+    Reason,
+    VoidMark,
+)
+
+
+def load_readers(settings: Settings) -> tuple[Model, SequenceModel | None]:
+    """Load the classifier and the sequence network that the settings name.
+
+    Raises
+    ------
+    ModelError
+        If one cannot be loaded.
+    """
+    model = load_model(resources.model_folder(settings.model))
+    folder = resources.sequence_folder(settings.sequence)
+    return model, load_sequence(folder) if folder else None
+
+
+MOST_LINES = 4  # of writing in a tall crop that are looked at
+MOST_BLANK = 0.8  # probability that a line says no number: if all say so more surely, the first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LatticeReading:
+    """What the lattice says of a crop: its ink, its glyphs with their rows, its texts."""
+
+    crop: CropWriting
+    lattice: Lattice
+    rows: Rows
+    decoded: tuple[Decoded, ...]
+
+
+def read_number(
+    image: Gray,
+    model: Model,
+    acceptance: Acceptance,
+    *,
+    sequence: SequenceModel | None = None,
+    min_digits: int = 0,
+    max_digits: int | None = None,
+    type: FieldType = FieldType.INTEGER,
+) -> Reading:
+    """Read a bare crop that holds one handwritten number: no form, no printed positions.
+
+    Parameters
+    ----------
+    image : (H, W) uint8
+        Dark ink on light paper, of any size. Not changed.
+    sequence
+        The second reader; without it the lattice stands alone.
+    min_digits, max_digits
+        Fewer or more digits than these are a reason to look.
+    """
+    found = read_lattice(image, model, min_digits=min_digits, max_digits=max_digits, type=type)
+    decoded = found.decoded
+    whole: WholeReading | None = None
+    if sequence is not None:
+        whole = read_whole([image], sequence)[0]
+        decoded = combining.combine(
+            decoded,
+            whole.frames,
+            evidence(image, found),
+            sequence.combinations.crops,
+            min_length=min_digits,
+            max_length=max_digits,
+        )
+    best = decoded[0] if decoded else None
+    if best is not None and whole is not None and best.text and not best.path:
+        glyphs = glyphs_of_frames(image, whole, best.text)
+    else:
+        crop = found.crop
+        glyphs = glyph_readings(
+            image, found.lattice, found.rows, best, crop.in_crop, crop.in_crop
+        )
+    decimals = [
+        _decimals(one, found.lattice) if type is FieldType.DECIMAL else 0 for one in decoded
+    ]
+    h, w = image.shape
+    field = Field(
+        name="number",
+        page=1,
+        box=Box(0, 0, w, h),
+        kind=FieldKind.OPEN,
+        type=type,
+        min_length=min_digits,
+        max_length=max_digits,
+        void_marks=(VoidMark.X,),
+        decimals=decimals[0] if decimals else 0,
+    )
+    confidence = best.probability if best else 0.0
+    # With two readers the confidence knows what was left out of the crop.
+    left_out = found.crop.doubtful or _may_be_no_number(best, glyphs, found.crop.lined, w)
+    reasons = reasons_against(
+        field,
+        best,
+        confidence=confidence,
+        least_digit=least_digit(best, [g.confidence for g in glyphs]),
+        all_void=False,
+        faint_ink=left_out and (whole is None or confidence < acceptance.field),
+        clipped=False,
+        misplaced=False,
+        acceptance=acceptance,
+    )
+    # 1,250 may be a thousand or one and a quarter; a text that was not cut shows no marks.
+    unclear = field.decimals == 3 or (
+        type is FieldType.DECIMAL and best is not None and bool(best.text) and not best.path
+    )
+    return Reading(
+        hypotheses=tuple(
+            Hypothesis(checks.value_of(replace(field, decimals=n), d.text), d.probability)
+            for d, n in zip(decoded, decimals, strict=True)
+        ),
+        glyphs=glyphs,
+        reasons=(*reasons, Reason.GAP) if unclear and Reason.GAP not in reasons else reasons,
+        model=joint_card(model.card, sequence).name,
+    )
+
+
+def read_lattice(
+    image: Gray,
+    model: Model,
+    *,
+    min_digits: int = 0,
+    max_digits: int | None = None,
+    type: FieldType = FieldType.INTEGER,
+) -> LatticeReading:
+    """Cut the ink of a crop into glyphs, classify them, and find the likeliest texts."""
+    crop = find_crop_writing(image)
+    lattice = segment_open(crop.field, speck=crop.speck)
+    rows = classify_glyphs([glyph.image for glyph in lattice.glyphs], model)
+    # Where something was left out, that nothing was kept does not make a blank.
+    decoded: tuple[Decoded, ...] = (Decoded("", 0.5 if crop.doubtful else 1.0, ()),)
+    if lattice.glyphs:
+        marks = (Mark.X,) if type is FieldType.CODE else tuple(Mark)
+        decoded = decode(
+            lattice, rows, min_length=min_digits, max_length=max_digits, marks=marks
+        )
+    return LatticeReading(crop, lattice, rows, decoded)
+
+
+def evidence(image: Gray, found: LatticeReading) -> Evidence:
+    """Gather what is known of a crop beside its texts."""
+    crop = found.crop
+    best = found.decoded[0] if found.decoded else None
+    glyphs = glyph_readings(image, found.lattice, found.rows, best, crop.in_crop)
+    doubtful = crop.doubtful or _may_be_no_number(best, glyphs, crop.lined, image.shape[1])
+    return Evidence(doubtful, crop.lined, least_digits(found.decoded, found.rows))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WholeReading:
+    """What the sequence network says of a crop, and in which part of it."""
+
+    line: Box
+    frames: Frames
+
+
+def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeReading]:
+    """Ask the sequence network about crops; of several lines, what is most surely a number.
+
+    What else is written in a tall cell, a word or some print, says no number.
+    """
+    lines = [find_lines(image, most=MOST_LINES) for image in images]
+    frames = iter(sequence.read([line.strip for of_crop in lines for line in of_crop]))
+    found = []
+    for of_crop in lines:
+        said = [WholeReading(line.box, next(frames)) for line in of_crop]
+        blank = [float(text_probabilities(one.frames, [""])[0]) for one in said]
+        found.append(said[int(np.argmin(blank)) if min(blank) < MOST_BLANK else 0])
+    return found
+
+
+def glyphs_of_frames(
+    image: Gray, whole: WholeReading, text: str, place: Callable[[Box], Box] = lambda box: box
+) -> tuple[GlyphReading, ...]:
+    """Show where the sequence network saw each digit: as far as halfway to its neighbors.
+
+    `place` takes a box of the image to the frame it is stored in.
+    """
+    line, frames = whole.line, whole.frames
+    at = digit_frames(frames, text)
+    middles = line.left + (at + 0.5) * (line.width / max(1, len(frames)))
+    reach = 0.35 * line.height
+    edges = [middles[0] - reach, *((middles[1:] + middles[:-1]) / 2), middles[-1] + reach]
+    found = []
+    for start, end, frame in zip(edges, edges[1:], at, strict=False):
+        left = min(max(line.left, round(start)), line.right - 1)
+        box = Box(left, line.top, max(left + 1, min(line.right, round(end))), line.bottom)
+        digits = np.exp(frames[frame, : len(DIGITS)].astype(np.float64))
+        found.append(
+            GlyphReading(
+                box=place(box),
+                hypotheses=tuple(
+                    Hypothesis(DIGITS[i], float(digits[i]))
+                    for i in np.argsort(-digits, kind="stable")[:4]
+                ),
+                image=image[box.top : box.bottom, box.left : box.right],
+            )
+        )
+    return tuple(found)
+
+
+def _may_be_no_number(
+    best: Decoded | None, glyphs: Sequence[GlyphReading], lined: bool, width: int
+) -> bool:
+    """Say whether ones are all that was read, where other things look like ones.
+
+    The sides of a box do, of which the rest was left out, and what a neighbor's stroke shows
+    at the side of the crop.
+    """
+    if best is None or set(best.text) != {"1"}:
+        return False
+    return lined or any(one.box.left <= 1 or one.box.right >= width - 1 for one in glyphs)
+
+
+def _decimals(decoded: Decoded, lattice: Lattice) -> int:
+    """Count the digits after the last mark that a number was written with."""
+    marks = [
+        lattice.glyphs[s.glyph].mark is Mark.SEPARATOR and not s.text for s in decoded.path
+    ]
+    last = max((i for i, is_mark in enumerate(marks) if is_mark), default=len(marks))
+    return sum(bool(step.text) for step in decoded.path[last:])

@@ -1,0 +1,187 @@
+"""Rows of probabilities a frame ↔ texts: connectionist temporal classification (CTC).
+
+A frame says one of ten digits, or blank, "no new digit here". A text is spelled by every path
+of frames that gives it once repetitions are joined and blanks dropped; its probability is the
+sum over these.
+
+References
+----------
+Graves, Fernández, Gomez and Schmidhuber, ICML 2006; Hannun, Maas, Jurafsky and Ng,
+arXiv:1408.2873, on the search over prefixes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+DIGITS = "0123456789"
+BLANK = len(DIGITS)
+COLUMNS = BLANK + 1
+
+Frames = NDArray[np.float32]  # (T, 11); log-probabilities of 0-9 and blank
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """A text, and the probability that the frames spell it."""
+
+    text: str
+    probability: float
+
+
+def best_texts(
+    frames: Frames,
+    *,
+    min_length: int = 0,
+    max_length: int | None = None,
+    keep: int = 6,
+    beam: int = 24,
+    least: float = 1e-4,
+) -> tuple[Spelled, ...]:
+    """Find the likeliest texts of a crop by a search over prefixes, frame by frame.
+
+    Parameters
+    ----------
+    frames : (T, 11)
+        Log-probabilities of 0-9 and blank.
+    min_length, max_length
+        Digits that a text may have; the empty text may always be.
+    keep, beam
+        Texts given back, and prefixes kept alive at every frame: exact while there are fewer.
+    least
+        Symbols less probable in a frame are passed over there: nearly all are, and with them
+        nine tenths of the time. With 0 none is.
+
+    Returns
+    -------
+    Best first; probabilities sum to at most 1. What is missing is that of other lengths, and
+    of what fell out of the beam.
+    """
+    # By prefix: probability that the frames so far spell it and end in a blank, or in its
+    # last digit. At 128 frames the best is far above the smallest float.
+    alive: dict[str, tuple[float, float]] = {"": (1.0, 0.0)}
+    for row in np.exp(frames.astype(np.float64)).tolist():
+        blank = row[BLANK]
+        extended: dict[str, tuple[float, float]] = {}
+        symbols = [(DIGITS[i], row[i]) for i in range(BLANK) if row[i] > least]
+        for prefix, (in_blank, in_digit) in alive.items():
+            total = in_blank + in_digit
+            last = prefix[-1:]
+            old_blank, old_digit = extended.get(prefix, (0.0, 0.0))
+            repeated = row[ord(last) - 48] if last else 0.0
+            extended[prefix] = old_blank + total * blank, old_digit + in_digit * repeated
+            if max_length is not None and len(prefix) >= max_length:
+                continue
+            for digit, probability in symbols:
+                longer = prefix + digit
+                before = in_blank if digit == last else total
+                old_blank, old_digit = extended.get(longer, (0.0, 0.0))
+                extended[longer] = old_blank, old_digit + before * probability
+        if len(extended) > beam:
+            ranked = sorted(extended.items(), key=lambda entry: -(entry[1][0] + entry[1][1]))
+            extended = dict(ranked[:beam])
+        alive = extended
+    fitting = [
+        Spelled(text, in_blank + in_digit)
+        for text, (in_blank, in_digit) in alive.items()
+        if (not text or len(text) >= min_length) and in_blank + in_digit > 0.0
+    ]
+    return tuple(sorted(fitting, key=lambda one: (-one.probability, one.text))[:keep])
+
+
+def text_probabilities(frames: Frames, texts: Sequence[str]) -> NDArray[np.float64]:
+    """Say how probable each of several texts is: the sum over all ways to spell it.
+
+    Parameters
+    ----------
+    frames : (T, 11)
+        Log-probabilities of 0-9 and blank.
+    texts
+        Digits alone; "" is that there is no number.
+
+    Returns
+    -------
+    (len(texts),) from 0 to 1. Of all different texts they sum to 1.
+
+    Raises
+    ------
+    ValueError
+        If a text holds something else than digits.
+    """
+    if not all(set(text) <= set(DIGITS) for text in texts):
+        raise ValueError(f"texts must hold digits alone, not {list(texts)!r}")
+    if not texts:
+        return np.zeros(0)
+    longest = max(len(text) for text in texts)
+    # States of a text: blank, digit, blank, digit … blank; padded ones are never asked.
+    states = np.full((len(texts), 2 * longest + 1), BLANK, np.int64)
+    may_skip = np.zeros(states.shape, np.float64)  # from the digit before, over the blank
+    for row, text in enumerate(texts):
+        states[row, 1 : 2 * len(text) : 2] = [int(digit) for digit in text]
+        for place, (one, other) in enumerate(pairwise(text)):
+            may_skip[row, 2 * place + 3] = one != other
+    reached = np.zeros((len(texts), states.shape[1] + 2), np.float64)
+    reached[:, 2] = 1.0  # before the first frame, as if in the first blank
+    for row in np.exp(frames.astype(np.float64)):
+        here, before, skipped = reached[:, 2:], reached[:, 1:-1], reached[:, :-2]
+        reached[:, 2:] = (here + before + may_skip * skipped) * row[states]
+    ends = np.array([2 * len(text) for text in texts]) + 2
+    every = np.arange(len(texts))
+    found: NDArray[np.float64] = reached[every, ends] + np.where(
+        ends > 2, reached[every, ends - 1], 0.0
+    )
+    return found
+
+
+def digit_frames(frames: Frames, text: str) -> NDArray[np.int64]:
+    """Say at which frame each digit of a text is surest, on the likeliest way to spell it.
+
+    Parameters
+    ----------
+    frames : (T, 11)
+        Log-probabilities of 0-9 and blank.
+    text
+        Digits alone, no more than the frames can spell.
+
+    Returns
+    -------
+    (len(text),), rising.
+
+    Raises
+    ------
+    ValueError
+        If the frames are too few for the text.
+    """
+    states = np.full(2 * len(text) + 1, BLANK, np.int64)
+    states[1::2] = [int(digit) for digit in text]
+    may_skip = np.zeros(len(states), bool)
+    may_skip[3::2] = states[3::2] != states[1:-2:2]
+    best = np.full(len(states), -np.inf)
+    best[:2] = frames[0, states[:2]] if len(frames) else -np.inf
+    came = np.zeros((len(frames), len(states)), np.int64)  # how many states it moved on
+    for t in range(1, len(frames)):
+        moves = np.full((3, len(states)), -np.inf)
+        moves[0] = best
+        moves[1, 1:] = best[:-1]
+        moves[2, 2:] = np.where(may_skip[2:], best[:-2], -np.inf)
+        came[t] = moves.argmax(axis=0)
+        best = moves.max(axis=0) + frames[t, states]
+    state = len(states) - 1
+    if len(states) > 1 and best[-2] > best[-1]:
+        state -= 1
+    if not np.isfinite(best[state]):
+        raise ValueError(f"{len(frames)} frames are too few for {text!r}")
+    found = np.full(len(text), -1, np.int64)
+    for t in range(len(frames) - 1, -1, -1):
+        place = state // 2
+        if state % 2 and (
+            found[place] < 0 or frames[t, states[state]] > frames[found[place], states[state]]
+        ):
+            found[place] = t
+        state -= int(came[t, state])
+    return found

@@ -1,0 +1,481 @@
+"""Fit how the classifier's lattice and the sequence network are weighed, and when to believe.
+
+Once for bare crops and open fields, on composed numbers of the validation writers; once for
+fields with printed cells, on the pages of forms that are filled with handwriting as `form fill`
+does it. Neither network learned from these digits. Two thirds are fitted on, the rest measures
+what comes out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from digitocr import numbers, pipeline, resources, synth, templates
+from digitocr.errors import DataError, RegistrationError
+from digitocr.forms.fill import fill
+from digitocr.forms.values import draw_values
+from digitocr.imaging import registration
+from digitocr.imaging.crops import find_crop_writing
+from digitocr.imaging.normalization import normalize
+from digitocr.imaging.segmentation import components
+from digitocr.pipeline import Reader
+from digitocr.recognition import checks, combining
+from digitocr.recognition.classifier import CARD, Model, are_digits, best_digits, load_model
+from digitocr.recognition.combining import Combination, Combinations, Evidence, Opinions
+from digitocr.recognition.sequence import SequenceModel, load_sequence
+from digitocr.settings import Settings
+from digitocr.training import pictures, plots
+from digitocr.training.composition import hands
+from digitocr.training.composition import numbers as composition
+from digitocr.training.composition.hands import Hands
+from digitocr.training.lines import NONE_SHARE
+from digitocr.training.pictures import Watch, unwatched
+from digitocr.training.scores import calibration_error, error_reject, wilson
+from digitocr.types import Document, FieldKind, Gray, Page
+
+COUNT = 9_000  # composed crops; a page is filled for each 50 of them
+CELLS_FLOOR = 1e-3  # of the lattice where cells are printed
+LEAST_COUNT = 300
+CROPS_A_PAGE = 50
+FITTED = 2 / 3  # the rest measures
+_TRIED = (1e-5, 1e-4, 1e-3, 1e-2)
+FLOORS = tuple(product(_TRIED, _TRIED))  # of lattice and sequence
+# Where the fit begins, and what it is drawn to: both readers as they are.
+START = Combination(
+    1.0, 1.0, 1e-3, 1e-3, -6.0, tuple(float(name == "share") for name in combining.FEATURES)
+)
+# How far it is drawn: standard deviations of the powers, of `neither`, of a weight.
+SPREADS, SPREAD = np.array([0.3, 0.3, 2.0]), 0.3
+CURVES, TABLE = "readers.png", "readers.md"
+_CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """A number, and what was said of it; `contours` is the classifier alone, of bare crops."""
+
+    truth: str
+    kind: str
+    touching: bool
+    opinions: Opinions
+    evidence: Evidence
+    contours: tuple[str, float] | None = None
+
+
+def combine(
+    sequence: Path,
+    model: Path,
+    settings: Settings,
+    *,
+    seed: int = 1,
+    count: int = COUNT,
+    watch: Watch = unwatched,
+) -> dict[str, Any]:
+    """Fit the combination of two models and write it into the card of the sequence model.
+
+    Returns
+    -------
+    The figures on the part that was not fitted on, by reader and by kind of crop.
+
+    Raises
+    ------
+    DataError
+        If the writers cannot be had, or `count` is too small to fit on.
+    ModelError
+        If a model cannot be loaded.
+    """
+    if count < LEAST_COUNT:
+        raise DataError(f"{count} crops are too few to fit on; compose at least {LEAST_COUNT}")
+    readers = _Readers(hands.load(settings.data, "validation"), model, sequence)
+    crops = observe(readers, seed=seed, count=count, watch=watch)
+    cells = observe_pages(readers, seed=seed, count=max(6, count // CROPS_A_PAGE), watch=watch)
+    fitted, found = {}, {}
+    prior, floors = START, FLOORS
+    for kind, seen in (("crops", crops), ("cells", cells)):
+        part = round(FITTED * len(seen))
+        fitted[kind] = fit(seen[:part], prior, floors=floors)
+        # With cells the lattice is as sure as it says, and filled forms hold too few mistakes
+        # to tell a floor; of the network nothing else is known than that of the crops.
+        prior = replace(fitted[kind], lattice_power=1.0)
+        floors = ((CELLS_FLOOR, prior.sequence_floor),)
+        found[kind] = measure(seen[part:], fitted[kind], accept=settings.accept_field)
+    file = sequence / CARD
+    entries = json.loads(file.read_text(encoding="utf-8"))
+    entries["combination"] = Combinations(**fitted).entry() | {
+        "fitted_with": {
+            "classifier": load_model(model).card.fingerprint,
+            "sequence": load_sequence(sequence).card.fingerprint,
+            "crops": len(crops),
+            "cells": len(cells),
+            "seed": seed,
+        }
+    }
+    entries["metrics"] = dict(entries["metrics"]) | {"combined": _brief(found)}
+    file.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    left = crops[round(FITTED * len(crops)) :]
+    truths = [one.truth for one in left]
+    said = answers(left, fitted["crops"])
+    judged = {reader: _judged(texts, truths) for reader, texts in said.items()}
+    plots.draw_readers(judged, sequence / CURVES)
+    (sequence / TABLE).write_text(_table(found, settings.accept_field), encoding="utf-8")
+    return found
+
+
+def _brief(found: dict[str, Any]) -> dict[str, Any]:
+    """Leave what a card needs: every reader's figures on all, on numbers, and on none."""
+    return {
+        kind: {
+            reader: {name: groups[name] for name in ("all", "number", "none") if name in groups}
+            for reader, groups in readers.items()
+        }
+        for kind, readers in found.items()
+    }
+
+
+def _table(found: dict[str, Any], accept: float) -> str:
+    lines = [
+        "# Two readers, alone and together",
+        "",
+        "Written by `digitocr models combine`: numbers that were not fitted on. Contours is",
+        "the classifier on every contour, as tutorials read; lattice and sequence are the two",
+        f"readers; both is what reads. Accepted: at {accept}.",
+    ]
+    for kind, readers in found.items():
+        title = "Bare crops" if kind == "crops" else "Fields with printed cells, filled forms"
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| of | reader | count | right (95 %) | accepted | of these wrong | ECE "
+            "| rejected for 0.5 % wrong |",
+            "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        names = dict.fromkeys(name for groups in readers.values() for name in groups)
+        for name in names:
+            for reader, groups in readers.items():
+                one = groups[name]
+                low, high = one["exact_interval"]
+                lines.append(
+                    f"| {name} | {reader} | {one['count']} "
+                    f"| {one['exact']:.2%} ({low:.1%} to {high:.1%}) "
+                    f"| {one['accepted']:.1%} | {one['wrong_accepted']} | {one['ece']:.2%} "
+                    f"| {one['reject_for_half_percent']:.1%} |"
+                )
+    return "\n".join([*lines, "", f"![wrong among accepted, by share rejected]({CURVES})", ""])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Readers:
+    hands: Hands
+    model: Path
+    sequence: Path
+
+
+def observe(
+    readers: _Readers, *, seed: int, count: int, watch: Watch = unwatched
+) -> list[Observation]:
+    """Compose crops of the validation writers and have both readers say what they hold."""
+    jobs = [(seed, start, min(_CHUNK, count - start)) for start in range(0, count, _CHUNK)]
+    seen: list[Observation] = []
+    with watch("Reading composed crops", len(jobs), unit=f"{_CHUNK}-crop part") as advance:
+        for chunk in pictures.draw_all(_observe_chunk, readers, jobs):
+            seen += chunk
+            advance("")
+    return seen
+
+
+def observe_pages(
+    readers: _Readers, *, seed: int, count: int, watch: Watch = unwatched
+) -> list[Observation]:
+    """Fill and scan pages of the sample forms and have both readers say what fields hold.
+
+    Only of fields with printed cells.
+    """
+    jobs = [(seed, page) for page in range(count)]
+    seen: list[Observation] = []
+    with watch("Reading filled pages", len(jobs), unit="page") as advance:
+        for fields in pictures.draw_all(_observe_page, readers, jobs):
+            seen += fields
+            advance("")
+    return seen
+
+
+_loaded: dict[tuple[Path, Path], tuple[Model, SequenceModel]] = {}
+
+
+def _observe_chunk(readers: _Readers, job: tuple[int, int, int]) -> list[Observation]:
+    seed, start, count = job
+    key = readers.model, readers.sequence
+    if key not in _loaded:
+        cv2.setNumThreads(1)
+        _loaded[key] = load_model(readers.model), load_sequence(readers.sequence)
+    rng = np.random.default_rng((seed, 7, start))
+    return [_observe(readers.hands, *_loaded[key], rng) for _ in range(count)]
+
+
+def _observe(
+    writers: Hands, model: Model, sequence: SequenceModel, rng: np.random.Generator
+) -> Observation:
+    roughness = float(rng.uniform(0.2, 1.0))
+    draw = composition.compose_none if rng.random() < NONE_SHARE else composition.compose
+    made = partial(draw, roughness=roughness)(writers, rng)
+    found = numbers.read_lattice(made.image, model)
+    frames = numbers.read_whole([made.image], sequence)[0].frames
+    return Observation(
+        made.text,
+        made.kind,
+        made.touching,
+        combining.opinions(found.decoded, frames),
+        numbers.evidence(made.image, found),
+        read_contours(made.image, model),
+    )
+
+
+@cache
+def _page_reader(model: Path, sequence: Path) -> Reader:
+    forms = templates.load_all(resources.folder("sample_forms"))
+    reader = pipeline.prepare(forms, load_model(model), Settings())
+    return replace(reader, sequence=load_sequence(sequence))  # whose weight is not yet fitted
+
+
+def _observe_page(readers: _Readers, job: tuple[int, int]) -> list[Observation]:
+    cv2.setNumThreads(1)
+    reader = _page_reader(readers.model, readers.sequence)
+    rng = np.random.default_rng((8, *job))
+    form = reader.forms[int(rng.integers(len(reader.forms)))]
+    values = draw_values(form, rng)
+    read = [one for one in form.pages if not one.ignore]
+    template = read[int(rng.integers(len(read)))]
+    drawn = fill(form, values, rng, page=template.number)
+    strength = float(rng.uniform(0.2, 1.0))
+    page = Page(Document("", 1), 1, synth.scan_like(drawn, rng, strength=strength), None)
+    try:
+        registered = registration.register(
+            page, reader.references, max_residual_mm=reader.max_residual_mm
+        )
+    except RegistrationError:
+        return []  # a page that is refused gives no numbers
+    seen = []
+    for look in pipeline.look_at(registered, form, reader):
+        field = look.field
+        if field.kind is FieldKind.OPEN or look.whole is None:
+            continue
+        of = combining.opinions(
+            look.decoded,
+            look.whole.frames,
+            min_length=field.min_length,
+            max_length=field.max_length,
+        )
+        value = values.get(field.name, "")
+        # Of a text in digits it is known what value it gives; nothing else is.
+        truth = next((one for one in of.texts if checks.value_of(field, one) == value), "?")
+        seen.append(Observation(truth, field.kind, False, of, look.evidence))
+    return seen
+
+
+def read_contours(image: Gray, model: Model) -> tuple[str, float]:
+    """Read a crop as tutorials do: each contour is a digit. Text, and its least probability."""
+    crop = find_crop_writing(image)
+    pieces = components(crop.field.ink, least_area=20, least_side=max(4, 3 * crop.speck))
+    if not pieces:
+        return "", 1.0
+    glyphs = []
+    for piece in pieces:
+        box = piece.box
+        inside = crop.field.intensity[box.top : box.bottom, box.left : box.right]
+        glyphs.append(normalize(np.where(piece.ink, inside, 0).astype(np.uint8)))
+    rows = model.classify(np.stack(glyphs))
+    digits, sure = best_digits(rows)
+    kept = are_digits(rows)
+    text = "".join(str(digit) for digit, is_digit in zip(digits, kept, strict=True) if is_digit)
+    return text, float(np.prod(sure[kept]))
+
+
+# ---------------------------------------------------------------- fit
+
+
+def fit(
+    seen: Sequence[Observation],
+    prior: Combination = START,
+    *,
+    floors: Sequence[tuple[float, float]] = FLOORS,
+) -> Combination:
+    """Find the powers, the floors and the calibration that make truths most probable.
+
+    Powers and calibration are drawn to those of `prior`: where nearly all is right, as on
+    filled forms, the truths alone would have both readers believed without limit. Of `floors`
+    the best is taken, by what is right alone.
+    """
+    best, least = prior, float("inf")
+    padded = _padded(seen)
+    start = (prior.lattice_power, prior.sequence_power, prior.neither)
+    for lattice_floor, sequence_floor in floors:
+        tried = replace(prior, lattice_floor=lattice_floor, sequence_floor=sequence_floor)
+        loss = partial(_loss_of_powers, padded, tried, np.array(start))
+        found = minimize(loss, start, method="Nelder-Mead", tol=1e-3)
+        if found.fun < least:
+            lattice, by_sequence, neither = (float(one) for one in found.x)
+            least = float(found.fun)
+            best = replace(
+                tried, lattice_power=lattice, sequence_power=by_sequence, neither=neither
+            )
+    rows, right = _described(seen, best)
+    drawn_to = np.array(prior.calibration)
+    weights = minimize(
+        _loss_of_calibration,
+        drawn_to,
+        args=(rows, right, drawn_to),
+        jac=True,
+        method="L-BFGS-B",
+    ).x
+    return replace(best, calibration=tuple(float(one) for one in weights))
+
+
+_Padded = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]
+
+
+def _padded(seen: Sequence[Observation]) -> _Padded:
+    """Give both readers' logarithms, (N, K) with NaN beyond, and the truth's place or -1."""
+    most = max(len(one.opinions.texts) for one in seen)
+    lattice, by_sequence = np.full((2, len(seen), most), np.nan)
+    truths = np.full(len(seen), -1, np.int64)
+    for row, one in enumerate(seen):
+        count = len(one.opinions.texts)
+        lattice[row, :count] = one.opinions.lattice
+        by_sequence[row, :count] = one.opinions.sequence
+        if one.truth in one.opinions.texts:
+            truths[row] = one.opinions.texts.index(one.truth)
+    return lattice, by_sequence, truths
+
+
+def _loss_of_powers(
+    padded: _Padded,
+    tried: Combination,
+    prior: NDArray[np.float64],
+    powers: NDArray[np.float64],
+) -> float:
+    lattice, by_sequence, truths = padded
+    weights = powers[0] * np.maximum(lattice, np.log(tried.lattice_floor))
+    weights = weights + powers[1] * np.maximum(by_sequence, np.log(tried.sequence_floor))
+    weights = np.where(np.isnan(lattice), -np.inf, weights)
+    weights = np.column_stack([weights, np.full(len(weights), powers[2])])  # -1 is the last
+    top = weights.max(axis=1)
+    total = top + np.log(np.exp(weights - top[:, None]).sum(axis=1))
+    away = (powers - prior) / SPREADS
+    return float((total - weights[np.arange(len(weights)), truths]).sum() + 0.5 * (away @ away))
+
+
+def _described(
+    seen: Sequence[Observation], combination: Combination
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    rows, right = [], []
+    for one in seen:
+        share = combining.shares(one.opinions, combination)
+        best = int(share.argmax())
+        rows.append(combining.features(one.opinions, share, best, one.evidence, combination))
+        right.append(one.opinions.texts[best] == one.truth)
+    return np.stack(rows), np.array(right)
+
+
+def _loss_of_calibration(
+    weights: NDArray[np.float64],
+    rows: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    prior: NDArray[np.float64],
+) -> tuple[float, NDArray[np.float64]]:
+    """Give the logistic loss, with what it costs to leave the prior, and its gradient."""
+    odds, away = rows @ weights, (weights - prior) / SPREAD
+    loss = np.logaddexp(0.0, np.where(right, -odds, odds)).sum() + 0.5 * (away @ away)
+    slope = rows.T @ (1.0 / (1.0 + np.exp(-odds)) - right) + away / SPREAD
+    return float(loss), slope
+
+
+# ---------------------------------------------------------------- measure
+
+
+Said = list[tuple[str, float]]
+
+
+def measure(
+    seen: Sequence[Observation], combination: Combination, *, accept: float
+) -> dict[str, Any]:
+    """Measure each reader alone and both together on crops that were not fitted on."""
+    said = answers(seen, combination)
+    groups: dict[str, list[int]] = {"all": list(range(len(seen)))}
+    for place, one in enumerate(seen):
+        names = [one.kind, "number" if one.truth else "none"]
+        if len(one.truth) > 1:
+            names.append("touching" if one.touching else "not touching")
+        for name in names:
+            groups.setdefault(name, []).append(place)
+    found: dict[str, Any] = {}
+    for reader, texts in said.items():
+        found[reader] = {
+            name: _figures([texts[i] for i in places], [seen[i].truth for i in places], accept)
+            for name, places in sorted(groups.items())
+        }
+        sure, right = _judged(texts, [one.truth for one in seen])
+        found[reader]["all"]["error_reject"] = error_reject(sure, right)
+    return found
+
+
+def answers(seen: Sequence[Observation], combination: Combination) -> dict[str, Said]:
+    """Give what each reader says, with how sure it is: contours, lattice, sequence, both."""
+    rows, _ = _described(seen, combination)
+    sure = 1.0 / (1.0 + np.exp(-rows @ np.array(combination.calibration)))
+    by_contours = [one.contours for one in seen if one.contours is not None]
+    said: dict[str, Said] = {"contours": by_contours} if len(by_contours) == len(seen) else {}
+    for reader in ("lattice", "sequence"):
+        said[reader] = []
+        for one in seen:
+            logs = getattr(one.opinions, reader)
+            best = int(logs.argmax())
+            said[reader].append((one.opinions.texts[best], float(np.exp(logs[best]))))
+    said["both"] = [
+        (one.opinions.texts[int(combining.shares(one.opinions, combination).argmax())], p)
+        for one, p in zip(seen, sure.tolist(), strict=True)
+    ]
+    return said
+
+
+def _judged(said: Said, truths: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    right = [text == truth for (text, _), truth in zip(said, truths, strict=True)]
+    return np.array([confidence for _, confidence in said]), np.array(right)
+
+
+def _figures(said: Said, truths: Sequence[str], accept: float) -> dict[str, Any]:
+    sure, right = _judged(said, truths)
+    accepted = sure >= accept
+    wrong = int((accepted & ~right).sum())
+    return {
+        "count": len(said),
+        "exact": round(float(right.mean()), 5),
+        "exact_interval": wilson(int(right.sum()), len(said)),
+        "accepted": round(float(accepted.mean()), 5),
+        "wrong_accepted": wrong,
+        "ece": round(float(calibration_error(sure, right)), 5),
+        "reject_for_half_percent": round(least_rejected(sure, right, target=0.005), 5),
+    }
+
+
+def least_rejected(
+    sure: NDArray[np.float64], right: NDArray[np.bool_], *, target: float
+) -> float:
+    """Find the least share rejected at which no more than `target` of the rest is wrong."""
+    order = np.argsort(-sure, kind="stable")
+    counts = np.arange(1, len(order) + 1)
+    # Readings of equal confidence are accepted together.
+    last = np.append(np.diff(sure[order]) != 0.0, True)
+    good = np.flatnonzero(last & (np.cumsum(~right[order]) <= target * counts))
+    return 1.0 - (int(good[-1]) + 1 if len(good) else 0) / max(1, len(order))
