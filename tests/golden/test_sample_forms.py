@@ -31,9 +31,9 @@ class Budget:
 
 
 BUDGETS = {
-    "clinic-tally": Budget(PARTIAL, ("tally-13.jpg",), right=0.99, accepted=0.94),
-    "meter-reading": Budget(PARTIAL, ("card-12.jpg",), right=0.99, accepted=0.93),
-    "school-register": Budget(DONE, right=0.96, accepted=0.62),
+    "clinic-tally": Budget(PARTIAL, ("tally-13.jpg",), right=0.99, accepted=0.97),
+    "meter-reading": Budget(PARTIAL, ("card-12.jpg",), right=0.99, accepted=0.97),
+    "school-register": Budget(DONE, right=0.985, accepted=0.95),
 }
 
 
