@@ -55,7 +55,7 @@ class Settings(BaseModel):
     accept_digit: Share = Field(
         0.99, description="least confidence of every digit of an accepted reading"
     )
-    accept_field: Share = Field(0.97, description="least confidence of an accepted reading")
+    accept_field: Share = Field(0.99, description="least confidence of an accepted reading")
     target_error: Targets = Field(
         0.0,
         description="share of accepted readings that may be wrong, for all types of field or a "

@@ -26,7 +26,7 @@ from digitocr.types import FieldType, Verdict
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 URL = "sqlite:///digitocr.db"
-STAND = "accept_field 0.97 and accept_digit 0.99 stand"
+STAND = "accept_field 0.99 and accept_digit 0.99 stand"
 FIELD = """
 [[fields]]
 name = "{name}"

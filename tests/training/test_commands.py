@@ -68,19 +68,27 @@ def test_a_sequence_architecture_goes_to_the_training_of_whole_numbers(digitocr,
 
     asked = {}
 
-    def stand_in(architecture, epochs, out, seed, settings, *, watch):
-        asked.update(architecture=architecture, epochs=epochs, out=out, seed=seed)
+    def stand_in(architecture, epochs, out, seed, settings, *, start, watch):
+        asked.update(architecture=architecture, epochs=epochs, out=out, seed=seed, start=start)
         return out
 
     monkeypatch.setattr(sequence, "train", stand_in)
-    done = digitocr("train", "--architecture", "sequence-220k", "--epochs", "3", "--out", "m")
+    words = ("--architecture", "sequence-220k", "--epochs", "3", "--out", "m")
+    done = digitocr("train", *words, "--start", "first")
     assert (done.code, done.out) == (0, "m\n")
     assert asked == {
         "architecture": "sequence-220k",
         "epochs": 3,
         "out": Path("m"),
         "seed": 1,
+        "start": Path("first"),
     }
+
+
+def test_only_sequence_networks_go_on_from_others(digitocr):
+    pytest.importorskip("tensorflow", reason="training needs digitocr[train]")
+    done = digitocr("train", "--architecture", "lenet5-relu", "--start", "first")
+    assert done.code == 2 and "--start" in done.err
 
 
 @pytest.mark.parametrize("option", ["--data", "--teacher"])

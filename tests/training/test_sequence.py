@@ -31,7 +31,7 @@ def train(writers):
     """Train on numbers in that hand, two epochs on forty crops."""
     from digitocr.training import dataset, sequence
 
-    def train(out, *, seed=7, architecture="sequence-220k"):
+    def train(out, *, seed=7, architecture="sequence-220k", start=None):
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(hands, "load", lambda folder, part: writers)
             drawn = dataset.GlyphSet(
@@ -39,7 +39,7 @@ def train(writers):
             )
             patched.setattr(dataset, "load", lambda name, folder: drawn)
             small = {"crops_an_epoch": 40, "validated": 30, "batch": 16}
-            return sequence.train(architecture, 2, out, seed, Settings(), **small)
+            return sequence.train(architecture, 2, out, seed, Settings(), start=start, **small)
 
     return train
 
@@ -160,3 +160,19 @@ def test_edits_are_no_fewer_than_the_difference_in_length():
     words = ["", "1", "11", "12", "212"]
     for one, other in product(words, words):
         assert abs(len(one) - len(other)) <= edits(one, other) <= max(len(one), len(other))
+
+
+def test_training_goes_on_from_the_weights_of_a_folder(train, trained, tmp_path):
+    further = train(tmp_path / "further", start=trained)
+    card, before = (
+        json.loads((folder / "card.json").read_text()) for folder in (further, trained)
+    )
+    assert card["training"]["started_from"] == {"name": before["name"], **before["training"]}
+    assert before["training"]["started_from"] is None
+    # The optimizer's moments are not kept: 4 bytes a parameter, and what names them.
+    assert (further / "model.keras").stat().st_size < 6 * card["parameters"]
+
+
+def test_a_folder_that_holds_no_such_network_is_refused_to_start_from(train, tmp_path):
+    with pytest.raises(ModelError, match="--start"):
+        train(tmp_path / "out", start=tmp_path / "nowhere")
