@@ -125,15 +125,20 @@ def read_number(
         decimals=decimals[0] if decimals else 0,
     )
     confidence = best.probability if best else 0.0
-    # With two readers the confidence knows what was left out of the crop.
     left_out = found.crop.doubtful or _may_be_no_number(best, glyphs, found.crop.lined, w)
+    if whole is not None:
+        # With two readers the confidence knows what was left out beside a number. That a
+        # crop is blank it does not, nor which of two numbers is meant.
+        unknown = best is None or not best.text or confidence < acceptance.field
+        alone = not found.crop.second_line if whole.alone is None else whole.alone
+        left_out = (left_out and unknown) or not alone
     reasons = reasons_against(
         field,
         best,
         confidence=confidence,
         least_digit=least_digit(best, [g.confidence for g in glyphs]),
         all_void=False,
-        faint_ink=left_out and (whole is None or confidence < acceptance.field),
+        faint_ink=left_out,
         clipped=False,
         misplaced=False,
         acceptance=acceptance,
@@ -186,10 +191,14 @@ def evidence(image: Gray, found: LatticeReading) -> Evidence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WholeReading:
-    """What the sequence network says of a crop, and in which part of it."""
+    """What the sequence network says of a crop, and in which part of it.
+
+    `alone`: no other line of the crop may be a number too; None where only one was looked at.
+    """
 
     line: Box
     frames: Frames
+    alone: bool | None = None
 
 
 def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeReading]:
@@ -203,7 +212,11 @@ def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeRea
     for of_crop in lines:
         said = [WholeReading(line.box, next(frames)) for line in of_crop]
         blank = [float(text_probabilities(one.frames, [""])[0]) for one in said]
-        found.append(said[int(np.argmin(blank)) if min(blank) < MOST_BLANK else 0])
+        best = int(np.argmin(blank)) if min(blank) < MOST_BLANK else 0
+        line = said[best].line
+        written = [one.line for i, one in enumerate(said) if blank[i] < MOST_BLANK]
+        others = [one for one in written if one.bottom <= line.top or one.top >= line.bottom]
+        found.append(replace(said[best], alone=not others if len(said) > 1 else None))
     return found
 
 

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from digitocr.recognition.classifier import Model
 from digitocr.recognition.combining import FEATURES, Combination, Combinations
 from digitocr.recognition.ctc import BLANK, COLUMNS
 from digitocr.recognition.sequence import SequenceCard, SequenceModel
+from digitocr.settings import Settings
 from digitocr.types import Box, FieldType, ModelCard
 
 
@@ -157,6 +159,41 @@ def test_a_text_that_only_the_second_reader_proposes_has_its_digits_shown(model)
         assert 0 <= glyph.box.left < glyph.box.right <= w
         assert 0 <= glyph.box.top < glyph.box.bottom <= h
         assert glyph.image.shape == (glyph.box.height, glyph.box.width)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return numbers.load_readers(Settings())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [300, 700], ids=["tall", "wide"])
+def test_of_two_numbers_none_is_taken_in_silence(shipped, width):
+    image = np.full((300, width), 250, np.uint8)
+    cv2.putText(image, "12", (40, 110), cv2.FONT_HERSHEY_SIMPLEX, 2, 0, 4)
+    cv2.putText(image, "4567", (40, 240), cv2.FONT_HERSHEY_SIMPLEX, 2, 0, 4)
+    model, sequence = shipped
+    found = numbers.read_number(image, model, Acceptance(0.5, 0.5), sequence=sequence)
+    assert "junk" in found.reasons
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(1, 1), (50, 200), (300, 2)])
+def test_a_black_crop_is_no_blank_for_two_readers_either(shipped, shape):
+    model, sequence = shipped
+    image = np.zeros(shape, np.uint8)
+    assert not numbers.read_number(
+        image, model, Acceptance(0.5, 0.5), sequence=sequence
+    ).accepted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shade", [120, 255])
+def test_a_blank_crop_is_blank_for_two_readers_too(shipped, shade):
+    model, sequence = shipped
+    image = np.full((50, 200), shade, np.uint8)
+    found = numbers.read_number(image, model, Acceptance(0.97, 0.95), sequence=sequence)
+    assert (found.text, found.reasons, found.glyphs) == ("", (), ())
 
 
 def test_a_sequence_model_whose_weight_was_not_fitted_is_refused(model):

@@ -34,7 +34,7 @@ class CropWriting:
 
     `speck`: pieces no longer than this many pixels are dust. `doubtful`: more than dust and
     lines was left out, or nothing was found where something is. `lined`: rules, margins or
-    sides of boxes were left out.
+    sides of boxes were left out. `second_line`: writing above or below the line was.
     """
 
     field: FieldInk
@@ -42,6 +42,7 @@ class CropWriting:
     speck: int
     doubtful: bool
     lined: bool
+    second_line: bool = False
 
     def in_crop(self, box: Box) -> Box:
         """Take a box back to whole pixels of the crop, never empty."""
@@ -77,7 +78,7 @@ def find_crop_writing(gray: Gray) -> CropWriting:
     ink = binarize(dark, level=level)
     clean, doubtful_lines = _without_lines(ink)
     pieces = components(clean, least_area=max(4, speck * speck // 2), least_side=speck)
-    kept, left_out = _main_line(pieces, h, w)
+    kept, second_line, cut_off = _main_line(pieces, h, w)
     written = np.zeros(ink.shape, bool)
     for piece in kept:
         box = piece.box
@@ -86,12 +87,14 @@ def find_crop_writing(gray: Gray) -> CropWriting:
     doubtful = (
         covered
         or doubtful_lines
-        or left_out
+        or second_line
+        or cut_off
         or (bordered and any(_may_be_line(piece, h) for piece in kept))
         or any(piece.box.height >= 0.97 * h for piece in kept)
         or (_has_faint(dark, written, level) if kept else _has_traces(dark))
     )
-    return CropWriting(strengthen(written, dark, level), scale, speck, doubtful, bordered)
+    field = strengthen(written, dark, level)
+    return CropWriting(field, scale, speck, doubtful, bordered, second_line)
 
 
 def _has_faint(dark: Darkness, written: Ink, level: float) -> bool:
@@ -164,11 +167,18 @@ def _may_be_line(piece: Component, h: int) -> bool:
     return thin and piece.area > 0.75 * box.width * box.height
 
 
-def _main_line(pieces: Sequence[Component], h: int, w: int) -> tuple[list[Component], bool]:
-    """Choose the line of digits: pieces kept, and whether more than dust was left out."""
+def _main_line(
+    pieces: Sequence[Component], h: int, w: int
+) -> tuple[list[Component], bool, bool]:
+    """Choose the line of digits.
+
+    Returns
+    -------
+    The pieces kept; whether others stand above or below; whether some are cut off beside it.
+    """
     inner = [piece for piece in pieces if not _is_edge(piece.box, h, w)]
     if not inner:
-        return [], any(not _is_margin(piece.box, h, w) for piece in pieces)
+        return [], False, any(not _is_margin(piece.box, h, w) for piece in pieces)
 
     def worth(piece: Component) -> float:
         middle = (piece.box.top + piece.box.bottom) / 2
@@ -186,18 +196,18 @@ def _main_line(pieces: Sequence[Component], h: int, w: int) -> tuple[list[Compon
         if tall and overlap > 0.5 * min(piece.box.height, bottom - top):
             top, bottom = min(top, piece.box.top), max(bottom, piece.box.bottom)
     height = bottom - top
-    kept, lost = [], False
+    kept, second_line, lost = [], False, False
     for piece in inner:
         middle = (piece.box.top + piece.box.bottom) / 2
         if top - 0.05 * height <= middle <= bottom + 0.12 * height:
             kept.append(piece)
         elif piece.box.height > 0.35 * height and piece.box.width > 0.1 * height:
-            lost = True
+            second_line = True
     for piece in pieces:
         cut_off = _is_edge(piece.box, h, w) and not _is_margin(piece.box, h, w)
         overlap = min(bottom, piece.box.bottom) - max(top, piece.box.top)
         lost |= cut_off and overlap > 0.4 * height
-    return kept, lost
+    return kept, second_line, lost
 
 
 def _is_margin(box: Box, h: int, w: int) -> bool:
