@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers
 from numpy.typing import NDArray
 
 from digitocr.errors import ModelError, UsageError
@@ -32,55 +30,15 @@ from digitocr.training.export import KERAS_FILE
 from digitocr.training.lines import Line, compose_lines, jitter
 from digitocr.training.pictures import Kind, Watch, unwatched
 from digitocr.training.scores import wilson
+from digitocr.training.sequence_networks import ARCHITECTURES
 from digitocr.training.train import CHECKPOINT, KeepBest, one_cycle
 from digitocr.types import STRIP_HEIGHT, STRIP_WIDTHS
 
-PREFIX = "sequence-"
 SHEAF = 48_000  # crops an epoch
 TIMES_USED = 5  # of a crop; drawing one costs three times what learning from it does
 VALIDATION = 3_000
 LEAST_AGREEING = 0.995  # of the crops
 SOURCES = ("mnist", "unipen", "usps", "drawn")
-
-
-def sequence_220k() -> Any:
-    """Eight batch-normalized convolutions: five over the strip, then three along it.
-
-    22 M multiply-adds for 32 × 160 pixels. A frame each four pixels: narrow ones that touch
-    stand nine apart. A frame is made of 37 columns, one and a half digits; the last two
-    convolutions look eight frames further, so that a digit is said once.
-    """
-    strip = keras.Input((STRIP_HEIGHT, None, 1), name="strip")
-    x: Any = strip
-    for filters, kernel, stride in (
-        (16, 5, 2), (24, 3, 1), (40, 3, 2), (40, 3, 1), (64, 3, (2, 1)),
-    ):  # fmt: skip
-        x = _convolved(x, filters, kernel, stride)
-    x = layers.ZeroPadding2D((0, 1))(x)
-    x = _convolved(x, 96, (4, 3), 1, padding="valid")  # the height is gone
-    x = _convolved(x, 96, (1, 5), 1)
-    x = layers.Dropout(0.2)(x)
-    x = _convolved(x, 96, (1, 5), 1)
-    x = layers.Conv2D(COLUMNS, 1, name="logits")(x)
-    return keras.Model(strip, keras.ops.squeeze(x, axis=1), name="sequence-220k")
-
-
-def _convolved(x: Any, filters: int, kernel: Any, stride: Any, *, padding: str = "same") -> Any:
-    x = layers.Conv2D(filters, kernel, stride, padding=padding, use_bias=False)(x)
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.98)(x))
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """A network and how it is trained unless something else is asked for."""
-
-    build: Callable[[], Any]
-    epochs: int = 40
-    top_rate: float = 3e-3
-    decay: float = 1e-3
-
-
-ARCHITECTURES = {"sequence-220k": Architecture(sequence_220k)}
 
 
 def train(
@@ -149,7 +107,7 @@ def train(
         for epoch in range(epochs)
     ]
 
-    network = plan.build()
+    network = plan.build_to_train()
     top_rate = plan.top_rate
     if start is not None:
         network.set_weights(_weights_of(start, network))
@@ -164,7 +122,8 @@ def train(
     with watch(f"Training {architecture}", epochs, unit="epoch") as advance:
         best = KeepBest(out / CHECKPOINT, advance)
         history = fit(network, sheaves, order, tested, best, seed=seed, batch=batch)
-    network.set_weights(best.weights)
+    kept = plan.build_to_keep()
+    kept.set_weights(best.weights)
 
     trained = {
         "seed": seed,
@@ -176,7 +135,7 @@ def train(
         "validation_exact": round(history["val_accuracy"][best.epoch - 1], 5),
     }
     sources = [dataset.load(name, settings.data).source for name in SOURCES]
-    save(network, out, tested=tested, trained=trained, sources=sources)
+    save(kept, out, tested=tested, trained=trained, sources=sources)
     plots.draw_history(history, best.epoch, out / "history.png")
     (out / CHECKPOINT).unlink(missing_ok=True)
     return out
@@ -402,9 +361,7 @@ def save(
     ModelError
         If the network that would be read does not read as Keras does.
     """
-    bare = ARCHITECTURES[network.name].build()  # without the optimizer's moments
-    bare.set_weights(network.get_weights())
-    bare.save(out / KERAS_FILE)
+    network.save(out / KERAS_FILE)
     logits = logits_of(network, tested)
     temperature = temperature_of(logits, tested)
     weights = converted(network, tested, logits)

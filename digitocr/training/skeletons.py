@@ -2,8 +2,9 @@
 
 Closed fours, sevens with a bar, ones with a long upstroke or a foot, threes with a flat top,
 slashed zeros; fives in one stroke or open like an r, nines like a P, fours of two strokes like
-an H, twos that begin with a loop. A skeleton is one or more strokes through points of a unit
-square (x to the right, y down); every point is moved at random, and pens differ.
+an H, twos that begin with a loop; and digits of seven segments. A skeleton is one or more
+strokes through points of a unit square (x to the right, y down); every point is moved at
+random, and pens differ.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
         ((((0.3, 0.2), (0.55, 0.0), (0.55, 1.0)), False), (((0.25, 1.0), (0.85, 1.0)), False)),
         ((((0.0, 0.65), (0.6, 0.0), (0.5, 1.0)), False),),
         ((((0.15, 0.3), (0.45, 0.2), (0.6, 0.0), (0.55, 0.5), (0.5, 1.0)), True),),
+        ((((0.0, 0.95), (0.65, 0.0), (0.65, 1.0)), False),),
+        ((((0.0, 0.8), (0.8, 0.0), (0.5, 1.0)), False),),
+        ((((0.0, 0.6), (0.4, 0.3), (0.75, 0.0), (0.65, 0.5), (0.5, 1.0)), True),),
     ),
     (
         ((((0.1, 0.2), (0.4, 0.0), (0.8, 0.12), (0.75, 0.45), (0.08, 1.0)), True),
@@ -124,6 +128,17 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
         ((((0.75, 0.3), (0.5, 0.45), (0.2, 0.3), (0.45, 0.0), (0.78, 0.15), (0.75, 0.6),
            (0.85, 1.0)), True),),
     ),
+)  # fmt: skip
+# As on the displays of meters: forms with seven printed segments a digit ask for these.
+_SEGMENTS: dict[str, Points] = {
+    "a": ((0.0, 0.0), (1.0, 0.0)), "b": ((1.0, 0.0), (1.0, 0.5)), "c": ((1.0, 0.5), (1.0, 1.0)),
+    "d": ((0.0, 1.0), (1.0, 1.0)), "e": ((0.0, 0.5), (0.0, 1.0)), "f": ((0.0, 0.0), (0.0, 0.5)),
+    "g": ((0.0, 0.5), (1.0, 0.5)),
+}  # fmt: skip
+SEVEN_SEGMENTS = tuple(
+    tuple((_SEGMENTS[segment], False) for segment in lit)
+    for lit in ("abcdef", "bc", "abged", "abgcd", "fgbc", "afgcd", "afgecd", "abc", "abcdefg",
+                "abcdfg")
 )  # fmt: skip
 
 

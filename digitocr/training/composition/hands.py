@@ -29,7 +29,8 @@ SHARES = {"mnist": 0.38, "unipen": 0.33, "usps": 0.07, "drawn": 0.22}
 MOST_COUNTED = 40  # characters after which a writer is not written with more often
 MANY_LABELS = 20  # of one who wrote letters too
 LEAST_SIZE = 0.45  # of a digit among its writer's; smaller ones are slips of the pen
-DRAWN = {"train": (1, 500), "validation": (2, 80)}  # by part: seed, and hands
+DRAWN = {"train": (1, 600), "validation": (2, 80)}  # by part: seed, and hands
+SEGMENTED = 0.08  # of the drawn hands, which write in seven segments
 TYPICAL_PIXELS = 20.0  # longer side of the ink of an MNIST digit
 
 Picture = NDArray[np.uint8]  # (H, W); 0 paper, 255 ink
@@ -232,13 +233,20 @@ def _unipen(folder: str, part: str) -> Iterator[Hand]:
 
 
 def drawn_hands(seed: int, count: int, *, each: int = 6) -> list[Hand]:
-    """Draw writers who have one way of writing every digit, from the skeletons of schools."""
+    """Draw writers who have one way of writing every digit, from the skeletons of schools.
+
+    Some write in seven segments.
+    """
     rng = np.random.default_rng((seed, count))
     hands = []
     for _ in range(count):
         slant, wide = float(rng.normal(0.12, 0.2)), float(rng.uniform(0.4, 0.85))
+        in_segments = rng.random() < SEGMENTED
         found: dict[str, tuple[Character, ...]] = {}
-        for digit, ways in zip(DIGITS, skeletons.SKELETONS, strict=True):
+        for number, digit in enumerate(DIGITS):
+            ways = skeletons.SKELETONS[number]
+            if in_segments:
+                ways = (skeletons.SEVEN_SEGMENTS[number],)
             # A hand's own form of the way that it was taught.
             way = tuple(
                 (tuple(map(tuple, points)), curved)
@@ -246,7 +254,7 @@ def drawn_hands(seed: int, count: int, *, each: int = 6) -> list[Hand]:
                     ways[int(rng.integers(len(ways)))], rng, wide=1.0, high=1.0, spread=0.03
                 )
             )
-            narrow = 0.5 if digit == "1" else 1.0
+            narrow = float(rng.uniform(0.35, 1.0)) if digit == "1" else 1.0
             found[digit] = tuple(
                 _drawn_path(way, rng, wide=wide * narrow, slant=slant) for _ in range(each)
             )
