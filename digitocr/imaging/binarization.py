@@ -9,7 +9,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 
 from digitocr.types import Gray, Ink
 
@@ -105,7 +104,10 @@ def ridge_darkness(dark: Darkness, *, least: float = 0.08) -> float:
     ridges = smooth[(smooth >= highest) & (smooth > least)]
     if ridges.size < 2 or float(np.ptp(ridges)) < 1e-3:
         return float(ridges.mean()) if ridges.size else 0.0
-    return float(ridges[ridges > threshold_otsu(ridges)].mean())
+    low, span = float(ridges.min()), float(np.ptp(ridges))
+    levels = np.rint((ridges - low) * (255.0 / span)).astype(np.uint8)
+    level, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
+    return float(ridges[levels > level].mean())
 
 
 def binarize(dark: Darkness, *, level: float, low: float = 0.35, high: float = 0.6) -> Ink:
@@ -124,5 +126,10 @@ def binarize(dark: Darkness, *, level: float, low: float = 0.35, high: float = 0
     ----------
     Canny, IEEE PAMI 8 (1986) 679–698, for the two thresholds.
     """
-    marked: Ink = apply_hysteresis_threshold(dark, low * level, high * level)
+    weak = (dark > low * level).astype(np.uint8)
+    _, pieces = cv2.connectedComponents(weak, connectivity=4)
+    strong = np.zeros(int(pieces.max(initial=0)) + 1, bool)
+    strong[pieces[dark > high * level]] = True
+    strong[0] = False
+    marked: Ink = strong[pieces]
     return marked

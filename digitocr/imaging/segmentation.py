@@ -15,7 +15,6 @@ from itertools import pairwise
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.morphology import skeletonize
 
 from digitocr.imaging.binarization import Darkness
 from digitocr.imaging.normalization import normalize
@@ -263,6 +262,8 @@ def is_cross(ink: Ink, *, side: int = 36) -> bool:
     loops = [cv2.contourArea(c) for c, t in zip(contours, tree[0], strict=True) if t[3] >= 0]
     if max(loops, default=0.0) > 0.03 * side * side:
         return False
+    from skimage.morphology import skeletonize  # takes half a second to import
+
     thin = skeletonize(drawn > 0)
     neighbors = cv2.filter2D(thin.astype(np.uint8), -1, np.ones((3, 3), np.uint8)) - 1
     crossings = np.argwhere(thin & (neighbors >= 3))

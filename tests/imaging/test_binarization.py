@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 
 from digitocr.imaging.binarization import (
     binarize,
@@ -108,3 +109,22 @@ def test_how_dark_the_writing_is_does_not_depend_on_how_much_there_is():
 
 def test_no_picture_has_no_writing():
     assert stroke_darkness(np.zeros((0, 5), np.float32)) == 0.0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=50, deadline=None)
+def test_the_two_thresholds_mark_what_scikit_image_marks(seed, h, w):
+    dark = np.random.default_rng(seed).random((h, w), np.float32)
+    marked = apply_hysteresis_threshold(dark, 0.35 * 0.9, 0.9 * 0.95)
+    assert np.array_equal(binarize(dark, level=0.9, low=0.35, high=0.95), marked)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_strokes_are_parted_from_noise_where_scikit_image_parts_them(seed):
+    rng = np.random.default_rng(seed)
+    dark = np.clip(rng.normal(0.15, 0.03, (80, 200)), 0, 1).astype(np.float32)
+    cv2.line(dark, (10, 40), (190, 50), 0.8, 5)
+    smooth = cv2.blur(dark, (3, 3))
+    ridges = smooth[(smooth >= cv2.dilate(smooth, np.ones((5, 5), np.uint8))) & (smooth > 0.08)]
+    wanted = ridges[ridges > threshold_otsu(ridges)].mean()
+    assert ridge_darkness(dark) == pytest.approx(wanted, abs=0.02)
