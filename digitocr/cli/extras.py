@@ -12,7 +12,7 @@ from digitocr.errors import MissingExtraError
 @contextmanager
 def needs(extra: str) -> Iterator[None]:
     """Import an optional part; without it say how to install it."""
-    from digitocr.recognition.classifier import without_chatter
+    from digitocr.recognition.folders import without_chatter
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets at length
     try:

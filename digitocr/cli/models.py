@@ -34,7 +34,7 @@ def train(
         str,
         typer.Option(
             help="digitocr-130k (ours), lenet5-tanh, lenet5-relu, simple-cnn, deeper-cnn, "
-            "augmented-cnn or cnn-93k; sequence-220k reads whole numbers."
+            "augmented-cnn or cnn-93k; sequence-1m reads whole numbers."
         ),
     ] = "digitocr-130k",
     data: DataSets = None,
@@ -242,7 +242,7 @@ def combine_models(
     are fitted on, the rest shows what each reads alone and both together. The weights go into
     the sequence model's card. Wanted after either model was trained anew:
 
-    digitocr train --architecture sequence-220k --out models/mine
+    digitocr train --architecture sequence-1m --out models/mine
     digitocr models combine models/mine
     """
     from digitocr import console, resources
@@ -305,45 +305,31 @@ def _refuse_for_sequences(**options: object) -> None:
 
 def _model_row(folder: Path) -> tuple[str, ...]:
     """Give name, classes, parameters, accuracy, size and place; of what is no model, why."""
-    from digitocr.recognition.classifier import CARD, NETWORK, read_card
-    from digitocr.recognition.sequence import is_sequence
+    from digitocr.recognition.classifier import read_card
+    from digitocr.recognition.folders import CARD, NETWORK
+    from digitocr.recognition.sequence import is_sequence, read_sequence_card
 
-    if is_sequence(folder):
-        return _sequence_row(folder)
     try:
-        card = read_card(folder)
+        if is_sequence(folder):
+            name, reads = read_sequence_card(folder).name, "whole numbers"
+        else:
+            card = read_card(folder)
+            name, reads = card.name, str(len(card.classes))
         size_kb = (folder / NETWORK).stat().st_size / 1000
     except ModelError as error:
         return folder.name, "", "", "", "", str(error)
     except OSError as error:
         return folder.name, "", "", "", "", f"{folder / NETWORK}: {error.strerror}"
     entries = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    parameters, measured = entries.get("parameters"), card.metrics.get("mnist", {})
+    parameters, measured = entries.get("parameters"), entries["metrics"].get("mnist", {})
     return (
-        card.name,
-        str(len(card.classes)),
+        name,
+        reads,
         f"{parameters:,}" if isinstance(parameters, int) else "",
         f"{measured['accuracy']:.2%}" if "accuracy" in measured else "",
         f"{size_kb:.0f}",
         str(folder),
     )
-
-
-def _sequence_row(folder: Path) -> tuple[str, ...]:
-    """Give the row of a model that reads whole numbers."""
-    from digitocr.recognition.classifier import CARD, NETWORK
-    from digitocr.recognition.sequence import read_sequence_card
-
-    try:
-        card = read_sequence_card(folder)
-        size_kb = (folder / NETWORK).stat().st_size / 1000
-    except ModelError as error:
-        return folder.name, "", "", "", "", str(error)
-    except OSError as error:
-        return folder.name, "", "", "", "", f"{folder / NETWORK}: {error.strerror}"
-    parameters = json.loads((folder / CARD).read_text(encoding="utf-8")).get("parameters")
-    shown = f"{parameters:,}" if isinstance(parameters, int) else ""
-    return card.name, "whole numbers", shown, "", f"{size_kb:.0f}", str(folder)
 
 
 def _print_figures(found: dict[str, Any]) -> None:

@@ -14,25 +14,26 @@ each with batches of its own, needs no waiting and was a quarter faster on two c
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from digitocr.errors import ModelError
+from digitocr.recognition.folders import (
+    CARD,
+    NETWORK,
+    read_entries,
+    read_network,
+    start_interpreter,
+)
 from digitocr.types import GLYPH_SIZE as SIZE
 from digitocr.types import NORMALIZATION as VERSION
 from digitocr.types import Classify, GlyphImage, ModelCard
 
-CARD, NETWORK = "card.json", "model.tflite"
 DIGITS = tuple("0123456789")
 OTHER = "other"
 # A batch of 32 keeps the activations in the cache: larger ones are slower. What is left over
@@ -78,19 +79,14 @@ def load_model(path: Path, *, threads: int = 1) -> Model:
     if threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
     path = Path(path)
-    network = path / NETWORK
-    try:
-        weights = network.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{network}: {error.strerror or error}; --model wants a folder with {NETWORK} "
-            f"and {CARD}"
-        ) from error
+    weights = read_network(path)
     card = read_card(path, fingerprint=hashlib.sha256(weights).hexdigest())
     try:
         lanes = [_runners(weights) for _ in range(threads)]
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{network}: not a network LiteRT can run; train it again") from error
+        raise ModelError(
+            f"{path / NETWORK}: not a network LiteRT can run; train it again"
+        ) from error
     _refuse_misfit(lanes[0][MICRO_BATCHES[0]], card, path)
     return Model(path, card, _classifier(lanes, card.temperature))
 
@@ -109,20 +105,7 @@ def read_card(path: Path, *, fingerprint: str = "") -> ModelCard:
         Naming the file and the key that is missing or wrong.
     """
     file = Path(path) / CARD
-    try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        cause = error.strerror if isinstance(error, OSError) else None
-        raise ModelError(
-            f"{file}: {cause or error}; a model folder needs its card: train it again"
-        ) from error
-    if not isinstance(entries, dict):
-        raise ModelError(f"{file}: is not a JSON object; train the model again")
-    for key, kind in _KEYS.items():
-        if key not in entries:
-            raise ModelError(f"{file}: key '{key}' is missing; add it or train the model again")
-        if not isinstance(entries[key], kind) or isinstance(entries[key], bool):
-            raise ModelError(f"{file}: {key} = {entries[key]!r} is of the wrong kind; mend it")
+    entries = read_entries(Path(path), {"size": int})
     classes = tuple(entries["classes"])
     if classes not in (DIGITS, (*DIGITS, OTHER)):
         raise ModelError(
@@ -131,8 +114,6 @@ def read_card(path: Path, *, fingerprint: str = "") -> ModelCard:
         )
     if entries["size"] != SIZE:
         raise ModelError(f"{file}: size = {entries['size']}; digitocr reads {SIZE}x{SIZE}")
-    if not 0 < entries["temperature"] < float("inf"):
-        raise ModelError(f"{file}: temperature = {entries['temperature']} must be above 0")
     if entries["normalization"] != VERSION:
         raise ModelError(
             f"{file}: normalization = {entries['normalization']!r}, but this digitocr "
@@ -181,42 +162,8 @@ def are_digits(
     return found
 
 
-_KEYS: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "classes": list,
-    "size": int,
-    "temperature": (int, float),
-    "normalization": str,
-    "trained_on": list,
-    "metrics": dict,
-}
-
-
 def _runners(weights: bytes) -> Runners:
-    return {size: _interpreter(weights, size) for size in MICRO_BATCHES}
-
-
-def _interpreter(weights: bytes, batch: int) -> Any:
-    with without_chatter():
-        interpreter = Interpreter(model_content=weights, num_threads=1)
-        source = interpreter.get_input_details()[0]
-        interpreter.resize_tensor_input(source["index"], (batch, *source["shape"][1:]))
-        interpreter.allocate_tensors()
-    return interpreter
-
-
-@contextmanager
-def without_chatter() -> Iterator[None]:
-    """Drop what C++ writes to stderr, as LiteRT of its delegate; nothing else turns it off."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    return {size: start_interpreter(weights, size) for size in MICRO_BATCHES}
 
 
 def _refuse_misfit(interpreter: Any, card: ModelCard, path: Path) -> None:

@@ -16,13 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from digitocr.errors import ModelError
-from digitocr.recognition.classifier import CARD, NETWORK, without_chatter
 from digitocr.recognition.combining import Combinations
 from digitocr.recognition.ctc import COLUMNS, DIGITS, Frames
+from digitocr.recognition.folders import (
+    CARD,
+    NETWORK,
+    read_entries,
+    read_network,
+    start_interpreter,
+)
 from digitocr.types import STRIP_HEIGHT as HEIGHT
 from digitocr.types import STRIP_NORMALIZATION as VERSION
 from digitocr.types import STRIP_WIDTHS as BUCKETS
@@ -104,22 +109,18 @@ def load_sequence(path: Path) -> SequenceModel:
         If a file is missing or cannot be read, or the card does not fit the network.
     """
     path = Path(path)
-    network = path / NETWORK
-    try:
-        weights = network.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{network}: {error.strerror or error}; a model folder holds {NETWORK} and {CARD}"
-        ) from error
+    weights = read_network(path)
     card = read_sequence_card(path, fingerprint=hashlib.sha256(weights).hexdigest())
     try:
         runner = _interpreter(weights, 1, BUCKETS[0])
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{network}: not a network LiteRT can run; train it again") from error
+        raise ModelError(
+            f"{path / NETWORK}: not a network LiteRT can run; train it again"
+        ) from error
     found = tuple(int(n) for n in runner.get_output_details()[0]["shape"])
     if found != (1, BUCKETS[0] // STRIDE, COLUMNS):
         raise ModelError(
-            f"{network}: gives {found} for a strip {BUCKETS[0]} wide, and not a row of "
+            f"{path / NETWORK}: gives {found} for a strip {BUCKETS[0]} wide, and not a row of "
             f"{COLUMNS} each {STRIDE} pixels, as {CARD} says; train it again"
         )
     return SequenceModel(path, card, strips_from_bytes(weights, temperature=card.temperature))
@@ -143,26 +144,13 @@ def read_sequence_card(path: Path, *, fingerprint: str = "") -> SequenceCard:
         Naming the file and the key that is missing or wrong.
     """
     file = Path(path) / CARD
-    try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        cause = error.strerror if isinstance(error, OSError) else None
-        raise ModelError(
-            f"{file}: {cause or error}; a model folder needs its card: train it again"
-        ) from error
-    if not isinstance(entries, dict):
-        raise ModelError(f"{file}: is not a JSON object; train the model again")
+    entries = read_entries(Path(path))
     for key, wanted in _WANTED.items():
         if entries.get(key) != wanted:
             raise ModelError(
                 f"{file}: {key} = {entries.get(key)!r}, but this digitocr reads with "
                 f"{wanted!r}; train the model again"
             )
-    for key, kind in _KINDS.items():
-        if not isinstance(entries.get(key), kind) or isinstance(entries[key], bool):
-            raise ModelError(f"{file}: {key} = {entries.get(key)!r} is of the wrong kind")
-    if not 0 < entries["temperature"] < float("inf"):
-        raise ModelError(f"{file}: temperature = {entries['temperature']} must be above 0")
     return SequenceCard(
         name=entries["name"],
         temperature=float(entries["temperature"]),
@@ -189,14 +177,6 @@ _WANTED: Mapping[str, Any] = {
     "buckets": list(BUCKETS),
     "polarity": "0.0 paper, 1.0 ink",
     "normalization": VERSION,
-}
-
-
-_KINDS: Mapping[str, type | tuple[type, ...]] = {
-    "name": str,
-    "temperature": (int, float),
-    "trained_on": list,
-    "metrics": dict,
 }
 
 
@@ -244,12 +224,7 @@ def _by_bucket(strips: Sequence[Strip]) -> dict[int, list[int]]:
 
 
 def _interpreter(weights: bytes, batch: int, width: int) -> Any:
-    with without_chatter():
-        interpreter = Interpreter(model_content=weights, num_threads=1)
-        source = interpreter.get_input_details()[0]["index"]
-        interpreter.resize_tensor_input(source, (batch, HEIGHT, width, 1))
-        interpreter.allocate_tensors()
-    return interpreter
+    return start_interpreter(weights, batch, (HEIGHT, width, 1))
 
 
 def _run(interpreter: Any, strips: Sequence[Strip], bucket: int) -> NDArray[np.float32]:

@@ -10,39 +10,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from digitocr import numbers, pipeline, resources, synth, templates
-from digitocr.errors import DataError, RegistrationError
-from digitocr.forms.fill import fill
-from digitocr.forms.values import draw_values
-from digitocr.imaging import registration
-from digitocr.imaging.crops import find_crop_writing
-from digitocr.imaging.normalization import normalize
-from digitocr.imaging.segmentation import components
-from digitocr.pipeline import Reader
-from digitocr.recognition import checks, combining
-from digitocr.recognition.classifier import CARD, Model, are_digits, best_digits, load_model
-from digitocr.recognition.combining import Combination, Combinations, Evidence, Opinions
-from digitocr.recognition.sequence import SequenceModel, load_sequence
+from digitocr.errors import DataError
+from digitocr.recognition import combining
+from digitocr.recognition.classifier import load_model
+from digitocr.recognition.combining import Combination, Combinations
+from digitocr.recognition.folders import CARD
+from digitocr.recognition.sequence import load_sequence
 from digitocr.settings import Settings
-from digitocr.training import pictures, plots
+from digitocr.training import plots
 from digitocr.training.composition import hands
-from digitocr.training.composition import numbers as composition
-from digitocr.training.composition.hands import Hands
-from digitocr.training.lines import NONE_SHARE
+from digitocr.training.observing import Observation, Readers, observe, observe_pages
 from digitocr.training.pictures import Watch, unwatched
 from digitocr.training.scores import calibration_error, error_reject, wilson
-from digitocr.types import Document, FieldKind, Gray, Page
 
 COUNT = 9_000  # composed crops; a page is filled for each 50 of them
 CELLS_FLOOR = 1e-3  # of the lattice where cells are printed
@@ -58,19 +47,6 @@ START = Combination(
 # How far it is drawn: standard deviations of the powers, of `neither`, of a weight.
 SPREADS, SPREAD = np.array([0.3, 0.3, 2.0]), 0.3
 CURVES, TABLE = "readers.png", "readers.md"
-_CHUNK = 100
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Observation:
-    """A number, and what was said of it; `contours` is the classifier alone, of bare crops."""
-
-    truth: str
-    kind: str
-    touching: bool
-    opinions: Opinions
-    evidence: Evidence
-    contours: tuple[str, float] | None = None
 
 
 def combine(
@@ -97,7 +73,7 @@ def combine(
     """
     if count < LEAST_COUNT:
         raise DataError(f"{count} crops are too few to fit on; compose at least {LEAST_COUNT}")
-    readers = _Readers(hands.load(settings.data, "validation"), model, sequence)
+    readers = Readers(hands.load(settings.data, "validation"), model, sequence)
     crops = observe(readers, seed=seed, count=count, watch=watch)
     cells = observe_pages(readers, seed=seed, count=max(6, count // CROPS_A_PAGE), watch=watch)
     fitted, found = {}, {}
@@ -173,133 +149,6 @@ def _table(found: dict[str, Any], accept: float) -> str:
                     f"| {one['reject_for_half_percent']:.1%} |"
                 )
     return "\n".join([*lines, "", f"![wrong among accepted, by share rejected]({CURVES})", ""])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Readers:
-    hands: Hands
-    model: Path
-    sequence: Path
-
-
-def observe(
-    readers: _Readers, *, seed: int, count: int, watch: Watch = unwatched
-) -> list[Observation]:
-    """Compose crops of the validation writers and have both readers say what they hold."""
-    jobs = [(seed, start, min(_CHUNK, count - start)) for start in range(0, count, _CHUNK)]
-    seen: list[Observation] = []
-    with watch("Reading composed crops", len(jobs), unit=f"{_CHUNK}-crop part") as advance:
-        for chunk in pictures.draw_all(_observe_chunk, readers, jobs):
-            seen += chunk
-            advance("")
-    return seen
-
-
-def observe_pages(
-    readers: _Readers, *, seed: int, count: int, watch: Watch = unwatched
-) -> list[Observation]:
-    """Fill and scan pages of the sample forms and have both readers say what fields hold.
-
-    Only of fields with printed cells.
-    """
-    jobs = [(seed, page) for page in range(count)]
-    seen: list[Observation] = []
-    with watch("Reading filled pages", len(jobs), unit="page") as advance:
-        for fields in pictures.draw_all(_observe_page, readers, jobs):
-            seen += fields
-            advance("")
-    return seen
-
-
-_loaded: dict[tuple[Path, Path], tuple[Model, SequenceModel]] = {}
-
-
-def _observe_chunk(readers: _Readers, job: tuple[int, int, int]) -> list[Observation]:
-    seed, start, count = job
-    key = readers.model, readers.sequence
-    if key not in _loaded:
-        cv2.setNumThreads(1)
-        _loaded[key] = load_model(readers.model), load_sequence(readers.sequence)
-    rng = np.random.default_rng((seed, 7, start))
-    return [_observe(readers.hands, *_loaded[key], rng) for _ in range(count)]
-
-
-def _observe(
-    writers: Hands, model: Model, sequence: SequenceModel, rng: np.random.Generator
-) -> Observation:
-    roughness = float(rng.uniform(0.2, 1.0))
-    draw = composition.compose_none if rng.random() < NONE_SHARE else composition.compose
-    made = partial(draw, roughness=roughness)(writers, rng)
-    found = numbers.read_lattice(made.image, model)
-    frames = numbers.read_whole([made.image], sequence)[0].frames
-    return Observation(
-        made.text,
-        made.kind,
-        made.touching,
-        combining.opinions(found.decoded, frames),
-        numbers.evidence(made.image, found),
-        read_contours(made.image, model),
-    )
-
-
-@cache
-def _page_reader(model: Path, sequence: Path) -> Reader:
-    forms = templates.load_all(resources.folder("sample_forms"))
-    reader = pipeline.prepare(forms, load_model(model), Settings())
-    return replace(reader, sequence=load_sequence(sequence))  # whose weight is not yet fitted
-
-
-def _observe_page(readers: _Readers, job: tuple[int, int]) -> list[Observation]:
-    cv2.setNumThreads(1)
-    reader = _page_reader(readers.model, readers.sequence)
-    rng = np.random.default_rng((8, *job))
-    form = reader.forms[int(rng.integers(len(reader.forms)))]
-    values = draw_values(form, rng)
-    read = [one for one in form.pages if not one.ignore]
-    template = read[int(rng.integers(len(read)))]
-    drawn = fill(form, values, rng, page=template.number)
-    strength = float(rng.uniform(0.2, 1.0))
-    page = Page(Document("", 1), 1, synth.scan_like(drawn, rng, strength=strength), None)
-    try:
-        registered = registration.register(
-            page, reader.references, max_residual_mm=reader.max_residual_mm
-        )
-    except RegistrationError:
-        return []  # a page that is refused gives no numbers
-    seen = []
-    for look in pipeline.look_at(registered, form, reader):
-        field = look.field
-        if field.kind is FieldKind.OPEN or look.whole is None:
-            continue
-        of = combining.opinions(
-            look.decoded,
-            look.whole.frames,
-            min_length=field.min_length,
-            max_length=field.max_length,
-        )
-        value = values.get(field.name, "")
-        # Of a text in digits it is known what value it gives; nothing else is.
-        truth = next((one for one in of.texts if checks.value_of(field, one) == value), "?")
-        seen.append(Observation(truth, field.kind, False, of, look.evidence))
-    return seen
-
-
-def read_contours(image: Gray, model: Model) -> tuple[str, float]:
-    """Read a crop as tutorials do: each contour is a digit. Text, and its least probability."""
-    crop = find_crop_writing(image)
-    pieces = components(crop.field.ink, least_area=20, least_side=max(4, 3 * crop.speck))
-    if not pieces:
-        return "", 1.0
-    glyphs = []
-    for piece in pieces:
-        box = piece.box
-        inside = crop.field.intensity[box.top : box.bottom, box.left : box.right]
-        glyphs.append(normalize(np.where(piece.ink, inside, 0).astype(np.uint8)))
-    rows = model.classify(np.stack(glyphs))
-    digits, sure = best_digits(rows)
-    kept = are_digits(rows)
-    text = "".join(str(digit) for digit, is_digit in zip(digits, kept, strict=True) if is_digit)
-    return text, float(np.prod(sure[kept]))
 
 
 # ---------------------------------------------------------------- fit

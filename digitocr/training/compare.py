@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitocr.errors import UsageError
-from digitocr.recognition.classifier import CARD, NETWORK, Model, from_bytes, load_model
+from digitocr.recognition.classifier import Model, from_bytes, load_model
+from digitocr.recognition.folders import CARD, NETWORK
 from digitocr.settings import Settings
 from digitocr.training import evaluate, importing, keras_files, plots
 from digitocr.training.conventions import OURS

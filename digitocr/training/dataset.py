@@ -185,7 +185,7 @@ def _mnist(folder: str) -> GlyphSet:
 
 
 def _mnist_by_keras() -> dict[str, NDArray[Any]]:
-    from digitocr.recognition.classifier import without_chatter
+    from digitocr.recognition.folders import without_chatter
 
     try:
         with without_chatter():  # TensorFlow tells of the processor, whatever it is asked

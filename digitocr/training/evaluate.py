@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from digitocr.errors import DataError, UsageError
 from digitocr.imaging.normalization import ink_intensity, normalize_all
-from digitocr.recognition.classifier import CARD, load_model
+from digitocr.recognition.classifier import load_model
+from digitocr.recognition.folders import CARD
 from digitocr.settings import Settings
 from digitocr.training import dataset, keras_files, plots
 from digitocr.training.conventions import OURS

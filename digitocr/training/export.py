@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitocr.errors import ModelError
-from digitocr.recognition.classifier import from_bytes, without_chatter
+from digitocr.recognition.classifier import from_bytes
+from digitocr.recognition.folders import without_chatter
 from digitocr.training.dataset import OTHER
 
 log = logging.getLogger(__name__)

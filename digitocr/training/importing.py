@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from digitocr import synth
 from digitocr.errors import ModelError, UsageError
 from digitocr.imaging.normalization import SIZE, VERSION
-from digitocr.recognition.classifier import CARD, NETWORK
+from digitocr.recognition.folders import CARD, NETWORK
 from digitocr.settings import Settings
 from digitocr.training import evaluate, keras_files
 from digitocr.training.export import KERAS_FILE, converted_classifier, temperature_of

@@ -27,14 +27,8 @@ from numpy.typing import NDArray
 
 from digitocr.errors import DataError, MissingExtraError, ModelError
 from digitocr.imaging.normalization import SIZE, normalize_all
-from digitocr.recognition.classifier import (
-    CARD,
-    DIGITS,
-    NETWORK,
-    OTHER,
-    softmax,
-    without_chatter,
-)
+from digitocr.recognition.classifier import DIGITS, OTHER, softmax
+from digitocr.recognition.folders import CARD, NETWORK, without_chatter
 from digitocr.settings import Settings
 from digitocr.training import dataset
 from digitocr.training.conventions import OURS, Convention, are_probabilities, find_convention

@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 
 from digitocr.errors import ModelError, UsageError
 from digitocr.recognition import sequence
-from digitocr.recognition.classifier import CARD, NETWORK
-from digitocr.recognition.ctc import BLANK, COLUMNS, Frames, best_texts
+from digitocr.recognition.ctc import BLANK, COLUMNS, Frames
+from digitocr.recognition.folders import CARD, NETWORK
 from digitocr.settings import Settings
 from digitocr.training import dataset, export, pictures, plots
 from digitocr.training.composition import hands
 from digitocr.training.evaluate import REPORT
 from digitocr.training.export import KERAS_FILE
+from digitocr.training.line_scores import best_text, measure, report
 from digitocr.training.lines import Line, compose_lines, jitter
 from digitocr.training.pictures import Kind, Watch, unwatched
-from digitocr.training.scores import wilson
 from digitocr.training.sequence_networks import ARCHITECTURES
 from digitocr.training.train import CHECKPOINT, KeepBest, one_cycle
 from digitocr.types import STRIP_HEIGHT, STRIP_WIDTHS
@@ -378,7 +378,7 @@ def save(
         "metrics": {"composed-validation": metrics},
     }
     (out / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    (out / REPORT).write_text(_report(card, metrics), encoding="utf-8")
+    (out / REPORT).write_text(report(card, metrics), encoding="utf-8")
 
 
 def temperature_of(logits: Sequence[Frames], lines: Sequence[Line]) -> float:
@@ -400,84 +400,17 @@ def converted(network: Any, lines: Sequence[Line], logits: Sequence[Frames]) -> 
     ModelError
         If not even the fp32 network agrees with Keras.
     """
-    wanted = [_best(_log_softmax(rows)) for rows in logits]
+    wanted = [best_text(_log_softmax(rows)) for rows in logits]
     strips = [line.strip for line in lines]
 
     def agreement(weights: bytes) -> float:
-        texts = [_best(frames) for frames in sequence.strips_from_bytes(weights)(strips)]
+        texts = [best_text(frames) for frames in sequence.strips_from_bytes(weights)(strips)]
         return float(np.mean([one == other for one, other in zip(texts, wanted, strict=True)]))
 
     return export.converted(network, agreement, least=LEAST_AGREEING, tried_on="crops")
-
-
-def _best(frames: Frames) -> str:
-    return best_texts(frames, keep=1)[0].text
 
 
 def _log_softmax(logits: Frames) -> Frames:
     shifted = logits - logits.max(axis=1, keepdims=True)
     rows: Frames = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return rows
-
-
-def measure(frames: Sequence[Frames], lines: Sequence[Line]) -> dict[str, Any]:
-    """Give the shares of texts exactly right and of wrong characters, by what the crops are."""
-    texts = [_best(rows) for rows in frames]
-    groups: dict[str, list[int]] = {"all": list(range(len(lines)))}
-    for place, line in enumerate(lines):
-        names = [line.kind, "none" if not line.text else "number"]
-        if len(line.text) > 1:
-            names.append("touching" if line.touching else "not touching")
-        for name in names:
-            groups.setdefault(name, []).append(place)
-    found: dict[str, Any] = {}
-    for name, places in sorted(groups.items(), key=lambda entry: -len(entry[1])):
-        right = sum(texts[place] == lines[place].text for place in places)
-        wrong = sum(edits(texts[place], lines[place].text) for place in places)
-        digits = sum(len(lines[place].text) for place in places)
-        found[name] = {
-            "count": len(places),
-            "exact": round(right / len(places), 5),
-            "exact_interval": wilson(right, len(places)),
-            "character_error_rate": round(wrong / digits, 5) if digits else None,
-        }
-    return found
-
-
-def edits(read: str, truth: str) -> int:
-    """Count the insertions, deletions and replacements between two texts."""
-    row = list(range(len(truth) + 1))
-    for i, one in enumerate(read, 1):
-        corner, row[0] = row[0], i
-        for j, other in enumerate(truth, 1):
-            corner, row[j] = (
-                row[j],
-                min(row[j] + 1, row[j - 1] + 1, corner + (one != other)),
-            )
-    return row[-1]
-
-
-def _report(card: dict[str, Any], metrics: dict[str, Any]) -> str:
-    trained = card["training"]
-    lines = [
-        f"# {card['name']}",
-        "",
-        f"{card['architecture']}, {card['parameters']:,} parameters, reads whole number crops; "
-        f"trained on {trained['crops']:,} composed crops in {trained['epochs']} epochs and "
-        f"{trained['seconds'] / 60:.0f} minutes, seed {trained['seed']}; the weights are those "
-        f"of epoch {trained['best_epoch']}. Temperature {card['temperature']}.",
-        "",
-        "Composed numbers of the validation writers, read by LiteRT; the temperature was "
-        "fitted on these and the best epoch chosen by them.",
-        "",
-        "| crops | count | exactly right (95 %) | wrong characters |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for name, one in metrics.items():
-        low, high = one["exact_interval"]
-        rate = one["character_error_rate"]
-        lines.append(
-            f"| {name} | {one['count']} | {one['exact']:.2%} ({low:.2%} to {high:.2%}) "
-            f"| {'' if rate is None else f'{rate:.2%}'} |"
-        )
-    return "\n".join([*lines, "", "![loss and accuracy](history.png)", ""])

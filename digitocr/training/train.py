@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from digitocr.errors import DataError
 from digitocr.imaging.normalization import SIZE, VERSION, normalize, normalize_all
-from digitocr.recognition.classifier import CARD, DIGITS, NETWORK, OTHER, load_model
+from digitocr.recognition.classifier import DIGITS, OTHER, load_model
+from digitocr.recognition.folders import CARD, NETWORK
 from digitocr.settings import Settings
 from digitocr.training import augment, dataset, evaluate, networks, nondigits, pictures, plots
 from digitocr.training.dataset import GlyphSet

@@ -11,8 +11,9 @@ from digitocr.recognition.combining import Evidence, Opinions
 from digitocr.recognition.sequence import load_sequence
 from digitocr.settings import Settings
 from digitocr.training import combining
-from digitocr.training.combining import START, Observation, answers, fit, least_rejected
+from digitocr.training.combining import START, answers, fit, least_rejected
 from digitocr.training.composition import hands
+from digitocr.training.observing import Observation
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # matplotlib's own
 

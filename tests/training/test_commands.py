@@ -73,11 +73,11 @@ def test_a_sequence_architecture_goes_to_the_training_of_whole_numbers(digitocr,
         return out
 
     monkeypatch.setattr(sequence, "train", stand_in)
-    words = ("--architecture", "sequence-220k", "--epochs", "3", "--out", "m")
+    words = ("--architecture", "sequence-1m", "--epochs", "3", "--out", "m")
     done = digitocr("train", *words, "--start", "first")
     assert (done.code, done.out) == (0, "m\n")
     assert asked == {
-        "architecture": "sequence-220k",
+        "architecture": "sequence-1m",
         "epochs": 3,
         "out": Path("m"),
         "seed": 1,
@@ -93,7 +93,7 @@ def test_only_sequence_networks_go_on_from_others(digitocr):
 
 @pytest.mark.parametrize("option", ["--data", "--teacher"])
 def test_a_sequence_architecture_takes_neither_data_nor_teachers(digitocr, option):
-    done = digitocr("train", "--architecture", "sequence-220k", option, "mnist")
+    done = digitocr("train", "--architecture", "sequence-1m", option, "mnist")
     assert done.code == 2
     assert option in done.err and "leave" in done.err
 
