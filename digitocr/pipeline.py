@@ -13,6 +13,7 @@ import cv2
 from digitocr.errors import RegistrationError, TemplateError
 from digitocr.imaging import isolation, registration
 from digitocr.imaging.binarization import darkness
+from digitocr.imaging.codes import find_page_codes
 from digitocr.imaging.isolation import PER_MM, FieldImage
 from digitocr.imaging.segmentation import segment_cells, segment_open
 from digitocr.imaging.writing import (
@@ -21,15 +22,16 @@ from digitocr.imaging.writing import (
     cells_of,
     find_writing,
 )
-from digitocr.numbers import WholeReading, glyphs_of_frames, read_whole
-from digitocr.recognition import checks, combining, rules
+from digitocr.numbers import WholeReading, glyphs_of_frames, read_whole, weigh
+from digitocr.recognition import checks, rules
 from digitocr.recognition.acceptance import Acceptance, least_digit, reasons_against
 from digitocr.recognition.classifier import Model, classify_glyphs
 from digitocr.recognition.combining import Evidence
 from digitocr.recognition.decoding import Decoded, Rows, decode, glyph_readings, least_digits
 from digitocr.recognition.sequence import SequenceModel, joint_card
 from digitocr.settings import Settings
-from digitocr.templates import FormTemplate
+from digitocr.symbols import Symbol, read_symbol
+from digitocr.templates import NOT_WRITTEN, FormTemplate
 from digitocr.types import (
     MM_PER_INCH,
     Box,
@@ -54,6 +56,8 @@ from digitocr.types import (
 BLANK_SIDE = 600  # longer side of the copy in which a page is looked at for ink
 BLANK_EDGE = 0.04  # share of the page at each side where scanners leave shadows
 BLANK_INK = 0.0006  # share of pixels that are ink on a page that is not blank
+LEAST_THERE = 0.75  # share of a sheet that is on its scan
+MOST_BESIDE = 0.68  # share of a scan that a sheet takes, where there is room for another
 CROP_MARGIN_MM = 1.0  # of paper around a field that the sequence network sees
 VOID = {VoidMark.X: Mark.X, VoidMark.DASH: Mark.DASH}
 
@@ -103,6 +107,12 @@ class FieldLook:
     @property
     def field(self) -> Field:
         return self.prepared.field
+
+    @property
+    def crop(self) -> Gray:
+        """What the sequence network sees of the field."""
+        box = self.prepared.crop
+        return self.prepared.image.gray[box.top : box.bottom, box.left : box.right]
 
     @property
     def evidence(self) -> Evidence:
@@ -160,8 +170,9 @@ def read_page(page: Page, reader: Reader) -> PageReading:
         return PageReading(page.document.sha256, page.number, PageStatus.BLANK)
     try:
         registered = registration.register(
-            page, reader.references, max_residual_mm=reader.max_residual_mm
+            page, _known_as(page, reader), max_residual_mm=reader.max_residual_mm
         )
+        _refuse_parts(registered, reader)
     except RegistrationError as error:
         return PageReading(page.document.sha256, page.number, PageStatus.FAILED, str(error))
     form = reader.form_of(registered.template)
@@ -182,6 +193,71 @@ def read_page(page: Page, reader: Reader) -> PageReading:
     )
 
 
+def _known_as(page: Page, reader: Reader) -> tuple[registration.Reference, ...]:
+    """Narrow the pages that a page may be down to the one that its page code names.
+
+    Raises
+    ------
+    RegistrationError
+        If it names a page that is not there, or there are several codes: several sheets.
+    """
+    if not any(one.template.identifier for one in reader.references):
+        return reader.references
+    codes = find_page_codes(page.image)
+    if not codes:
+        return reader.references
+    if len(codes) > 1:
+        raise RegistrationError(
+            f"holds {len(codes)} page codes ({', '.join(map(str, codes))}); scan each sheet "
+            "by itself"
+        )
+    code = codes[0]
+    form = next((form for form in reader.forms if form.name == code.form), None)
+    if form is None:
+        raise RegistrationError(
+            f"its page code names form '{code.form}' v{code.version}, which is not among the "
+            "forms; see --forms"
+        )
+    if form.version != code.version or code.page > len(form.pages):
+        raise RegistrationError(
+            f"its page code names page {code.page} of '{code.form}' v{code.version}, but here "
+            f"is {form} (pages: {len(form.pages)}); give --forms the folder of that version"
+        )
+    template = form.page(code.page)
+    return tuple(one for one in reader.references if one.template is template)
+
+
+def _refuse_parts(page: RegisteredPage, reader: Reader) -> None:
+    """Refuse half a sheet, and two sheets in one scan: which numbers are whose is not known.
+
+    Raises
+    ------
+    RegistrationError
+        If too much of the page lies outside the scan, or what is beside it is a form too.
+    """
+    there, taken = registration.coverage(page)
+    if there < LEAST_THERE:
+        raise RegistrationError(
+            f"only {there:.0%} of the sheet is on the scan; scan the whole sheet"
+        )
+    if taken > MOST_BESIDE:
+        return
+    rest = Page(page.document, page.number, registration.without(page), None)
+    if is_blank(rest.image):
+        return
+    try:
+        other = registration.register(
+            rest, reader.references, max_residual_mm=reader.max_residual_mm
+        )
+    except RegistrationError:
+        return
+    form = reader.form_of(other.template)
+    raise RegistrationError(
+        f"holds two sheets: beside the one there is page {other.template.number} of {form}; "
+        "scan each sheet by itself"
+    )
+
+
 def is_blank(image: Gray) -> bool:
     """Say whether a page has no ink but dust, shadows at its edges and print-through."""
     scale = min(1.0, BLANK_SIDE / max(image.shape))
@@ -195,10 +271,16 @@ def is_blank(image: Gray) -> bool:
 
 
 def look_at(page: RegisteredPage, form: FormTemplate, reader: Reader) -> tuple[FieldLook, ...]:
-    """Have both readers look at the fields of a page, each network in one call."""
-    sheet = isolation.spread(page)
-    fields = form.fields_of(page.template.number)
-    prepared = [_prepare_field(sheet, field, fields) for field in fields]
+    """Have both readers look at the writing of a page, each network in one call."""
+    return _look_at(isolation.spread(page, _all_boxes(page, form)), form, reader)
+
+
+def _look_at(
+    sheet: isolation.Sheet, form: FormTemplate, reader: Reader
+) -> tuple[FieldLook, ...]:
+    fields = form.fields_of(sheet.page.template.number)
+    written = [field for field in fields if field.kind not in NOT_WRITTEN]
+    prepared = [_prepare_field(sheet, field, fields) for field in written]
     glyphs = [glyph for field in prepared for glyph in field.lattice.glyphs]
     rows = classify_glyphs([glyph.image for glyph in glyphs], reader.model)
     whole: list[WholeReading | None] = [None] * len(prepared)
@@ -213,15 +295,31 @@ def look_at(page: RegisteredPage, form: FormTemplate, reader: Reader) -> tuple[F
     return tuple(found)
 
 
+def _all_boxes(page: RegisteredPage, form: FormTemplate) -> tuple[Box, ...]:
+    return tuple(field.box for field in form.fields_of(page.template.number))
+
+
 def _read_fields(
     page: RegisteredPage, form: FormTemplate, reader: Reader
 ) -> tuple[FieldReading, ...]:
-    looks = look_at(page, form, reader)
-    known = {one.field.name: one.field for one in looks}
+    sheet = isolation.spread(page, _all_boxes(page, form))
+    fields = form.fields_of(page.template.number)
+    looks = _look_at(sheet, form, reader)
     options = {one.field.name: _weighed(one, reader) for one in looks}
+    symbols = [
+        read_symbol(sheet, field, reader.acceptance)
+        for field in fields
+        if field.kind in NOT_WRITTEN
+    ]
+    for symbol in symbols:
+        if symbol.field.kind is FieldKind.MARK:  # it may be counted in a sum
+            options[symbol.field.name] = tuple(
+                Decoded(one.text, one.confidence, ()) for one in symbol.hypotheses
+            )
+    known = {field.name: field for field in fields if field.name in options}
     resolved = rules.resolve(form.rules, known, options)
-    return tuple(
-        _reading(
+    found = {
+        one.field.name: _reading(
             one,
             resolved.options[one.field.name],
             broken=resolved.broken[one.field.name],
@@ -230,18 +328,24 @@ def _read_fields(
             reader=reader,
         )
         for one in looks
-    )
+    }
+    for symbol in symbols:
+        broken = resolved.broken.get(symbol.field.name, ())
+        found[symbol.field.name] = _symbol_reading(symbol, broken, page, form, reader)
+    return tuple(found[field.name] for field in fields)
 
 
 def _weighed(look: FieldLook, reader: Reader) -> tuple[Decoded, ...]:
     if look.whole is None or reader.sequence is None:
         return look.decoded
-    weights = reader.sequence.combinations
-    return combining.combine(
+    return weigh(
+        look.crop,
         look.decoded,
-        look.whole.frames,
+        look.whole,
         look.evidence,
-        weights.crops if look.field.kind is FieldKind.OPEN else weights.cells,
+        reader.sequence,
+        printed_cells=look.field.kind is not FieldKind.OPEN,
+        sure=reader.acceptance.sure_from(look.field.type),
         min_length=look.field.min_length,
         max_length=look.field.max_length,
     )
@@ -331,7 +435,7 @@ def _reading(
             Hypothesis(checks.value_of(field, d.text), d.probability) for d in decoded
         ),
         glyphs=glyphs,
-        reasons=tuple(dict.fromkeys((*reasons, *map(Reason.of_rule, broken)))),
+        reasons=_all_reasons(field, reasons, broken),
         model=reader.card.name,
         document=page.document.sha256,
         page=page.number,
@@ -340,6 +444,34 @@ def _reading(
         version=form.version,
         image=image.gray,
     )
+
+
+def _symbol_reading(
+    symbol: Symbol,
+    broken: tuple[str, ...],
+    page: RegisteredPage,
+    form: FormTemplate,
+    reader: Reader,
+) -> FieldReading:
+    return FieldReading(
+        hypotheses=symbol.hypotheses,
+        glyphs=(),
+        reasons=_all_reasons(symbol.field, symbol.reasons, broken),
+        model=reader.card.name,
+        document=page.document.sha256,
+        page=page.number,
+        field=symbol.field,
+        template=form.name,
+        version=form.version,
+        image=symbol.image.gray,
+    )
+
+
+def _all_reasons(
+    field: Field, reasons: tuple[str, ...], broken: tuple[str, ...]
+) -> tuple[str, ...]:
+    keyed_twice = (Reason.DOUBLE_KEY,) if field.double_key else ()
+    return tuple(dict.fromkeys((*reasons, *map(Reason.of_rule, broken), *keyed_twice)))
 
 
 def check_forms(forms: Sequence[FormTemplate]) -> None:

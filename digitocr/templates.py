@@ -35,7 +35,8 @@ from digitocr.types import (
 FILE_NAME = "template.toml"
 DATE_PARTS = ("DD", "MM", "YYYY", "YY")
 ARUCO_DICTIONARIES = ("4x4_50", "4x4_100", "5x5_50", "5x5_100", "6x6_50", "6x6_250")
-NOT_YET = {FieldKind.MARK, FieldKind.BARCODE}
+NOT_WRITTEN = {FieldKind.MARK, FieldKind.BARCODE}  # ticked, or printed: no digits to write
+CODE_CHECKS = {"pattern", "luhn", "damm", "mod11"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,13 +107,13 @@ class _Identifier(_Strict):
     box: Corners
 
 
-class _Page(_Strict):
+class PageEntry(_Strict):
     width: Annotated[int, Field(ge=50, le=30000)]
     height: Annotated[int, Field(ge=50, le=30000)]
     dpi: Annotated[float, Field(ge=30, le=1200)]
     reference: str | None = None
     anchors: list[_Anchor] = []
-    identifier: _Identifier | None = None  # reading goes by the print, which must fit anyway
+    identifier: _Identifier | None = None
     ignore: bool = False
 
 
@@ -123,12 +124,12 @@ class _Check(_Strict):
     pattern: str | None = None
 
 
-class _Field(_Strict):
+class FieldEntry(_Strict):
     name: Name
     page: Annotated[int, Field(ge=1)] = 1
     box: Corners
     kind: Literal["boxed", "comb", "open", "mark", "barcode"]
-    type: Literal["integer", "decimal", "code", "date"] = "integer"
+    type: Literal["integer", "decimal", "code", "date"] | None = None  # see `_type_of`
     title: str = ""
     cells: Annotated[int, Field(ge=1, le=60)] | None = None
     min_length: Annotated[int, Field(ge=0, le=60)] = 0
@@ -149,14 +150,36 @@ class _Rule(_Strict):
     name: Name | None = None
 
 
-class _Template(_Strict):
+Millimetres = Annotated[float, Field(ge=2, le=300)]
+
+
+class PrintEntry(_Strict):
+    """How a form is laid out and printed: nothing to read by."""
+
+    paper: Literal["a4", "letter"] = "a4"
+    landscape: bool = False
+    dpi: Annotated[int, Field(ge=100, le=300)] = 150
+    columns: Annotated[int, Field(ge=1, le=3)] = 1
+    color: Literal["orange", "green", "blue", "gray"] = "orange"
+    cell_mm: Annotated[list[Millimetres], Field(min_length=2, max_length=2)] = [7.0, 8.5]
+    font: str | None = None
+    instructions: str | None = None
+    footer: str = ""
+    labels: dict[str, str] = {}
+    hints: dict[str, str] = {}
+    headings: dict[str, str] = {}
+    choices: dict[str, list[str]] = {}
+    sizes_mm: dict[str, Annotated[list[Millimetres], Field(min_length=2, max_length=2)]] = {}
+
+
+class TemplateEntry(_Strict):
     name: Name
     version: Annotated[int, Field(ge=1)]
     title: str = ""
-    pages: Annotated[list[_Page], Field(min_length=1)]
-    fields: list[_Field] = []
+    pages: Annotated[list[PageEntry], Field(min_length=1)]
+    fields: list[FieldEntry] = []
     rules: list[_Rule] = []
-    print: dict[str, Any] = {}  # how the form is laid out and printed: nothing to read by
+    print: PrintEntry = PrintEntry()
 
 
 def load(path: Path) -> FormTemplate:
@@ -171,10 +194,7 @@ def load(path: Path) -> FormTemplate:
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise TemplateError(f"{file}: {error}; mend the file") from error
-    try:
-        checked = _Template.model_validate(entries)
-    except ValidationError as error:
-        raise TemplateError(f"{file}: {_first_fault(error, entries)}") from error
+    checked = validated(file, entries)
     digest = hashlib.sha256(raw)
     pages = []
     for number, page in enumerate(checked.pages, 1):
@@ -188,6 +208,7 @@ def load(path: Path) -> FormTemplate:
                 reference=reference,
                 anchors=tuple(_anchor(file, a, page, number) for a in page.anchors),
                 ignore=page.ignore,
+                identifier=_identifier(file, page, number, reference),
             )
         )
     fields = _fields(file, checked, pages)
@@ -201,6 +222,50 @@ def load(path: Path) -> FormTemplate:
         fingerprint=digest.hexdigest(),
         source=raw.decode("utf-8"),
     )
+
+
+def from_source(source: str) -> FormTemplate:
+    """Make the form of a template's text, as the database keeps it: without its pictures.
+
+    Raises
+    ------
+    TemplateError
+        If it is no text of a template.
+    """
+    file = Path(FILE_NAME)
+    try:
+        entries = tomllib.loads(source)
+        checked = TemplateEntry.model_validate(entries)
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise TemplateError(f"the stored template: {error}") from error
+    pages = [
+        PageTemplate(number, page.width, page.height, page.dpi, ignore=page.ignore)
+        for number, page in enumerate(checked.pages, 1)
+    ]
+    return FormTemplate(
+        name=checked.name,
+        version=checked.version,
+        title=checked.title or checked.name,
+        pages=tuple(pages),
+        fields=_fields(file, checked, pages),
+        rules=_rules(file, checked),
+        fingerprint="",
+        source=source,
+    )
+
+
+def validated(file: Path, entries: dict[str, Any]) -> TemplateEntry:
+    """Check the keys of a template, one by one; whether they go together is checked after.
+
+    Raises
+    ------
+    TemplateError
+        Naming file, key and value of the first that is wrong.
+    """
+    try:
+        return TemplateEntry.model_validate(entries)
+    except ValidationError as error:
+        raise TemplateError(f"{file}: {_first_fault(error, entries)}") from error
 
 
 def load_all(folder: Path) -> tuple[FormTemplate, ...]:
@@ -237,9 +302,23 @@ def load_all(folder: Path) -> tuple[FormTemplate, ...]:
 
 def field_types(source: str) -> dict[str, FieldType]:
     """Find the types of the fields, by name, in the text of a template that was once loaded."""
-    default = _Field.model_fields["type"].default
     fields = tomllib.loads(source).get("fields", [])
-    return {field["name"]: FieldType(field.get("type", default)) for field in fields}
+    return {
+        field["name"]: _type_of(field.get("kind", "open"), field.get("type"))
+        for field in fields
+    }
+
+
+def pages_to_read(source: str) -> tuple[int, ...]:
+    """List the pages that are read, in the text of a template that was once loaded."""
+    pages = tomllib.loads(source).get("pages", [])
+    return tuple(n for n, page in enumerate(pages, 1) if not page.get("ignore", False))
+
+
+def _type_of(kind: str, type_: str | None) -> FieldType:
+    """Fill in the type where none is given: what is ticked or coded is no number."""
+    default = FieldType.CODE if FieldKind(kind) in NOT_WRITTEN else FieldType.INTEGER
+    return default if type_ is None else FieldType(type_)
 
 
 def _first_fault(error: ValidationError, entries: dict[str, Any]) -> str:
@@ -256,13 +335,14 @@ def _first_fault(error: ValidationError, entries: dict[str, Any]) -> str:
     if fault["type"] == "extra_forbidden":
         return f"{key}: no such key; see the template reference in the README"
     if fault["type"] == "missing":
-        return f"{key}: is missing"
+        drawn = key == "pages" or key.endswith(".box")
+        return f"{key}: is missing" + ("; `digitocr form draw` fills it in" if drawn else "")
     shown = repr(value)
     message = fault["msg"].removeprefix("Value error, ")
     return f"{key} = {shown if len(shown) < 80 else shown[:77] + '…'}: {message}"
 
 
-def _load_reference(file: Path, page: _Page, number: int, digest: Any) -> Gray | None:
+def _load_reference(file: Path, page: PageEntry, number: int, digest: Any) -> Gray | None:
     if page.reference is None:
         return None
     picture = file.parent / page.reference
@@ -285,7 +365,7 @@ def _load_reference(file: Path, page: _Page, number: int, digest: Any) -> Gray |
     return np.asarray(image, np.uint8)
 
 
-def _anchor(file: Path, anchor: _Anchor, page: _Page, number: int) -> Anchor:
+def _anchor(file: Path, anchor: _Anchor, page: PageEntry, number: int) -> Anchor:
     x, y = anchor.center
     if not (0 <= x < page.width and 0 <= y < page.height):
         raise TemplateError(
@@ -309,8 +389,23 @@ def _anchor(file: Path, anchor: _Anchor, page: _Page, number: int) -> Anchor:
     )
 
 
+def _identifier(file: Path, page: PageEntry, number: int, reference: Gray | None) -> Box | None:
+    """Say where the page code is, and take it out of the empty form: copies differ there."""
+    if page.identifier is None:
+        return None
+    left, top, right, bottom = page.identifier.box
+    if not (0 <= left < right <= page.width and 0 <= top < bottom <= page.height):
+        raise TemplateError(
+            f"{file}: pages[{number}].identifier: box = {page.identifier.box} is empty or lies "
+            f"outside the page ({page.width} × {page.height})"
+        )
+    if reference is not None:
+        reference[top:bottom, left:right] = 255
+    return Box(left, top, right, bottom)
+
+
 def _fields(
-    file: Path, checked: _Template, pages: list[PageTemplate]
+    file: Path, checked: TemplateEntry, pages: list[PageTemplate]
 ) -> tuple[types.Field, ...]:
     fields: list[types.Field] = []
     for entry in checked.fields:
@@ -323,7 +418,7 @@ def _fields(
     return tuple(fields)
 
 
-def _field(key: str, entry: _Field, page: PageTemplate) -> types.Field:
+def _field(key: str, entry: FieldEntry, page: PageTemplate) -> types.Field:
     left, top, right, bottom = entry.box
     if right <= left or bottom <= top:
         raise TemplateError(
@@ -334,24 +429,25 @@ def _field(key: str, entry: _Field, page: PageTemplate) -> types.Field:
             f"{key}: box = {entry.box} lies outside the page ({page.width} × {page.height})"
         )
     kind = FieldKind(entry.kind)
-    if kind in NOT_YET:
-        raise TemplateError(
-            f"{key}: kind = '{kind}' cannot be read by this version of digitocr"
-        )
     if page.ignore:
         raise TemplateError(f"{key}: page = {entry.page} is a page to ignore")
     if kind in {FieldKind.BOXED, FieldKind.COMB} and entry.cells is None:
         raise TemplateError(f"{key}: cells is missing; a {kind} field has printed positions")
     if kind is FieldKind.OPEN and entry.cells is not None:
         raise TemplateError(f"{key}: cells = {entry.cells}, but an open field has no positions")
+    if kind in NOT_WRITTEN:
+        _refuse_of_writing(key, entry)
     most = entry.max_length or entry.cells
     if entry.cells is not None and most is not None and most > entry.cells:
         raise TemplateError(f"{key}: max_length = {most} is more than cells = {entry.cells}")
     if most is not None and entry.min_length > most:
         raise TemplateError(f"{key}: min_length = {entry.min_length} is more than {most}")
-    type_ = FieldType(entry.type)
+    type_ = _type_of(kind, entry.type)
     if entry.decimals and type_ is not FieldType.DECIMAL:
-        raise TemplateError(f"{key}: decimals = {entry.decimals}, but type = '{entry.type}'")
+        raise TemplateError(f"{key}: decimals = {entry.decimals}, but type = '{type_}'")
+    least, cells = entry.min_length, entry.cells
+    if kind is FieldKind.MARK:
+        least = most = cells = entry.cells or 1
     if type_ is FieldType.DATE:
         length = _date_length(key, entry.date_format)
         most = most or length
@@ -367,8 +463,8 @@ def _field(key: str, entry: _Field, page: PageTemplate) -> types.Field:
         kind=kind,
         type=type_,
         title=entry.title or entry.name,
-        cells=entry.cells,
-        min_length=entry.min_length,
+        cells=cells,
+        min_length=least,
         max_length=most,
         void_marks=tuple(VoidMark(mark) for mark in entry.void_marks),
         required=entry.required,
@@ -378,6 +474,27 @@ def _field(key: str, entry: _Field, page: PageTemplate) -> types.Field:
         weight=entry.weight,
         double_key=entry.double_key,
     )
+
+
+def _refuse_of_writing(key: str, entry: FieldEntry) -> None:
+    """Refuse what means nothing for a field that nobody writes digits into."""
+    if entry.kind == "barcode" and entry.cells is not None:
+        raise TemplateError(f"{key}: cells = {entry.cells}, but a barcode has no positions")
+    if entry.kind == "mark" and (entry.min_length or entry.max_length):
+        raise TemplateError(
+            f"{key}: min_length and max_length are for what is written; say which boxes may be "
+            'ticked by checks = [{rule = "pattern", …}]'
+        )
+    numeric = entry.kind == "mark" and (entry.cells or 1) == 1
+    if entry.type not in (None, "code") and not (numeric and entry.type == "integer"):
+        why = "several boxes" if entry.kind == "mark" else "barcode"
+        raise TemplateError(f"{key}: type = '{entry.type}', but of {why} the text is a code")
+    if entry.void_marks:
+        raise TemplateError(f"{key}: void_marks are for positions that digits are written in")
+    allowed = CODE_CHECKS if entry.kind == "barcode" else {"pattern"}
+    for check in entry.checks:
+        if check.rule not in allowed:
+            raise TemplateError(f"{key}: check '{check.rule}' is not for kind = '{entry.kind}'")
 
 
 def _date_length(key: str, date_format: str) -> int:
@@ -413,7 +530,7 @@ def _check(key: str, check: _Check, type_: FieldType) -> Check:
     return Check(Rule(check.rule), check.min, check.max, check.pattern)
 
 
-def _rules(file: Path, checked: _Template) -> tuple[FormRule, ...]:
+def _rules(file: Path, checked: TemplateEntry) -> tuple[FormRule, ...]:
     known = {field.name: field for field in checked.fields}
     rules: list[FormRule] = []
     for number, rule in enumerate(checked.rules, 1):
@@ -421,8 +538,9 @@ def _rules(file: Path, checked: _Template) -> tuple[FormRule, ...]:
         for name in (*rule.of, rule.equals):
             if name not in known:
                 raise TemplateError(f"{key}: '{name}' is not a field of this form")
-            if known[name].type not in ("integer", "decimal"):
-                raise TemplateError(f"{key}: '{name}' is a {known[name].type}, not a number")
+            type_ = _type_of(known[name].kind, known[name].type)
+            if type_ not in (FieldType.INTEGER, FieldType.DECIMAL):
+                raise TemplateError(f"{key}: '{name}' is a {type_}, not a number")
         if len({known[name].page for name in (*rule.of, rule.equals)}) > 1:
             raise TemplateError(f"{key}: its fields are on several pages; keep a rule on one")
         name = rule.name or f"sum-{rule.equals}"

@@ -91,6 +91,7 @@ class Reason(StrEnum):
     CLIPPED = "clipped"
     MISREGISTERED = "misregistered"
     UNREADABLE = "unreadable"
+    DOUBLE_KEY = "double-key"
 
     @staticmethod
     def of_rule(name: str) -> str:
@@ -99,11 +100,23 @@ class Reason(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a person said of a reading."""
+    """What a person said of a reading; withdrawn: an earlier decision is taken back."""
 
     CONFIRMED = "confirmed"
     CORRECTED = "corrected"
     ILLEGIBLE = "illegible"
+    WITHDRAWN = "withdrawn"
+
+
+class Screen(StrEnum):
+    """Where in the review pages a decision was made."""
+
+    GROUP = "group"
+    FIELD = "field"
+    CONFLICT = "conflict"
+    BLIND = "blind"
+    AUDIT = "audit"
+    DOCUMENT = "document"
 
 
 class PageStatus(StrEnum):
@@ -210,7 +223,10 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PageTemplate:
-    """One printed side of a form: its size in template pixels, anchors and empty picture."""
+    """One printed side of a form: its size in template pixels, anchors and empty picture.
+
+    `identifier` is where its page code is printed, white in `reference`: copies differ there.
+    """
 
     number: int
     width: int
@@ -219,6 +235,7 @@ class PageTemplate:
     reference: Gray | None = None
     anchors: tuple[Anchor, ...] = ()
     ignore: bool = False
+    identifier: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +260,7 @@ class FormRule:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A place where one number is written. Lengths count digits."""
+    """A place for one number, for boxes to tick, or for a code. Lengths count characters."""
 
     name: str
     page: int
@@ -411,7 +428,10 @@ class Correction:
     """What a person said of a reading, or of one glyph of it; `text` is None if illegible.
 
     `audit`: said without seeing the machine's text, of a reading that was drawn at random from
-    the accepted ones.
+    the accepted ones. `claim`, `screen`, `shown` (was the machine's text on the screen?) and
+    `ms` (how long the page was looked at) say how it came about. `undoes` is the decision this
+    one takes back; `followed`: of a field, from the decisions on its glyphs; `as_written`: a
+    rule does not hold, and yet this is what stands on the paper.
     """
 
     reading: int
@@ -421,6 +441,13 @@ class Correction:
     reviewer: str
     made_at: datetime
     audit: bool = False
+    claim: str | None = None
+    screen: Screen | None = None
+    shown: bool | None = None
+    ms: int | None = None
+    undoes: int | None = None
+    followed: bool = False
+    as_written: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,7 @@ def test_the_fingerprint_changes_with_the_text_and_with_the_picture(tmp_path):
 
 
 CELLS = "cells = 3"
+BOXED = 'kind = "boxed"\ncells = 3'
 LAST = 'type = "integer"\n[[rules]]'
 ANCHOR = '{kind = "square", center = [20, 20], size = 16}'
 
@@ -201,8 +202,22 @@ ANCHOR = '{kind = "square", center = [20, 20], size = 16}'
         # fields
         ('name = "b"', 'name = "a"', ("'a'", "used twice")),
         ("page = 2", "page = 3", ("'back': page = 3", "has 2")),
-        ('kind = "boxed"', 'kind = "mark"', ("'a': kind = 'mark'", "cannot be read")),
-        ('kind = "boxed"', 'kind = "barcode"', ("'a': kind = 'barcode'", "cannot be read")),
+        ('kind = "boxed"', 'kind = "mark"\ntype = "integer"', ("'a': type", "several boxes")),
+        ('kind = "boxed"', 'kind = "mark"\nmin_length = 1', ("'a': min_length", "pattern")),
+        ('kind = "boxed"', 'kind = "mark"\nvoid_marks = ["x"]', ("'a': void_marks",)),
+        ('kind = "boxed"', 'kind = "barcode"', ("'a': cells = 3", "no positions")),
+        (
+            BOXED,
+            'kind = "barcode"\nchecks = [{rule = "range", min = 1}]',
+            ("'a': check 'range'",),
+        ),
+        (BOXED, 'kind = "barcode"\ntype = "date"', ("'a': type = 'date'", "code")),
+        (
+            "dpi = 100",
+            'dpi = 100\nidentifier = {kind = "qr", box = [9, 9, 9, 19]}',
+            ("box = [9",),
+        ),
+        ('equals = "b"', 'equals = "b"\n[print]\npapper = 1', ("print.papper", "no such key")),
         (CELLS, "", ("'a': cells is missing", "boxed")),
         (
             'kind = "open"\ntype = "d',

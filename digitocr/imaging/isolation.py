@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from digitocr.imaging.binarization import darkness
+from digitocr.imaging.binarization import Darkness, darkness
+from digitocr.imaging.landmarks import apply
 from digitocr.imaging.registration import best_offset
-from digitocr.types import MM_PER_INCH, Box, Field, Gray, Homography, Points, RegisteredPage
+from digitocr.types import MM_PER_INCH, Box, Field, Gray, Homography, RegisteredPage
 
 READING_DPI = 200.0  # a digit of 5 mm is 40 pixels high: twice what the classifier wants
 PER_MM = READING_DPI / MM_PER_INCH
@@ -25,6 +26,8 @@ ALIGN_MARGINS_MM = (3.0, 8.0, 16.0)  # how much print around the field is compar
 # only lock onto the next row of a table; more where the page itself lies unevenly.
 ALIGN_SEARCH_MM = (0.4, 1.6)
 SEARCH_PER_RESIDUAL = 2.5
+OUTSIDE = 0.003  # of the scan's longer side, that a field may reach over its edge
+INSIDE_MM = 0.8  # from the edge of a field inward, where its printed lines are
 LEAST_STRUCTURE = 0.05  # standard deviation of darkness that makes print comparable
 TRUSTED_SCORE = 0.45
 LOST_SCORE = 0.25  # print that is not found at all: the field may be somewhere else
@@ -40,7 +43,7 @@ class FieldImage:
     `printed` is the empty form in the same frame, or None where the form has no reference.
     `origin` (template pixels) and `scale` (pixels of `gray` a template pixel) lead back.
     `score` says how much alike the print around the field is, 1.0 where there was none to
-    compare; `shift_mm` is how far the field was moved to fit it.
+    compare; `shift` (template pixels) and `shift_mm` say how far the field was moved to fit it.
     """
 
     gray: Gray
@@ -50,6 +53,7 @@ class FieldImage:
     scale: float
     score: float
     shift_mm: float
+    shift: tuple[float, float] = (0.0, 0.0)
 
     @property
     def misplaced(self) -> bool:
@@ -82,26 +86,34 @@ class Sheet:
     page: RegisteredPage
     image: Gray
     homography: Homography  # pixels of `image` → template
+    boxes: tuple[Box, ...] = ()  # of the form's fields: what is written in them is no print
 
 
-def spread(page: RegisteredPage) -> Sheet:
-    """Make a registered page ready for cutting fields out of it."""
+def spread(page: RegisteredPage, boxes: tuple[Box, ...] = ()) -> Sheet:
+    """Make a registered page ready for cutting fields out of it.
+
+    Parameters
+    ----------
+    boxes
+        Of the form's fields: print is compared beside them where what is written there, or
+        stuck on, hides it.
+    """
     linear = page.homography[:2, :2] / page.homography[2, 2]
     per_template_pixel = 1.0 / np.sqrt(abs(np.linalg.det(linear)))
     shrink = int(per_template_pixel * page.template.dpi / READING_DPI / 1.25)
     if shrink < 2:
-        return Sheet(page, page.image, page.homography)
+        return Sheet(page, page.image, page.homography, boxes)
     h, w = page.image.shape
     small = cv2.resize(page.image, (w // shrink, h // shrink), interpolation=cv2.INTER_AREA)
     back = np.diag([w / (w // shrink), h / (h // shrink), 1.0])
-    return Sheet(page, small, page.homography @ back)
+    return Sheet(page, small, page.homography @ back, boxes)
 
 
 def isolate(sheet: Sheet, field: Field) -> FieldImage:
     """Cut one field out of a registered page, aligned by the print around it."""
     template = sheet.page.template
     shift, score = _local_shift(sheet, field.box)
-    if _is_lost(sheet.page.marks, field.box):
+    if _is_lost(sheet, field.box) or _is_outside(sheet, field.box):
         score = 0.0
     scale = READING_DPI / template.dpi
     margin = MARGIN_MM / MM_PER_INCH * template.dpi
@@ -120,20 +132,52 @@ def isolate(sheet: Sheet, field: Field) -> FieldImage:
     edge = round(margin * scale)
     box = Box(edge, edge, size[0] - edge, size[1] - edge)
     shift_mm = float(np.hypot(*shift)) / template.dpi * MM_PER_INCH
-    return FieldImage(gray, printed, box, (left, top), scale, score, shift_mm)
+    moved = (float(shift[0]), float(shift[1]))
+    return FieldImage(gray, printed, box, (left, top), scale, score, shift_mm, moved)
 
 
-def _is_lost(marks: Points, box: Box) -> bool:
+def view(sheet: Sheet, box: Box, *, dpi: float, margin_mm: float) -> Gray:
+    """Cut a box and what is around it out of a page, at a resolution of its own."""
+    template = sheet.page.template
+    scale, margin = dpi / template.dpi, margin_mm / MM_PER_INCH * template.dpi
+    size = (round((box.width + 2 * margin) * scale), round((box.height + 2 * margin) * scale))
+    return _cut(sheet, box.left - margin, box.top - margin, scale, size)
+
+
+def _is_lost(sheet: Sheet, box: Box) -> bool:
     """Say whether most of the print around a field is not where it should be.
 
     Another version of a form may have a row more: its boxes then look like this field's,
-    one row on, but the labels beside them do not.
+    one row on, but the labels beside them do not. Print that was not found inside a field says
+    nothing: light guides vanish below what is written there.
     """
+    marks = sheet.page.marks
+    x, y = marks[:, 0], marks[:, 1]
+    written = np.zeros(len(marks), bool)
+    for one in sheet.boxes:
+        written |= (x >= one.left) & (x < one.right) & (y >= one.top) & (y < one.bottom)
+    marks = marks[(marks[:, 2] > 0) | ~written]
     if len(marks) < NEAREST_MARKS:
         return False
     middle = np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
     order = np.argsort(np.hypot(*(marks[:, :2] - middle).T))
     return float(marks[order[:NEAREST_MARKS], 2].mean()) < LEAST_FOUND
+
+
+def _is_outside(sheet: Sheet, box: Box) -> bool:
+    """Say whether part of a field lies outside the scan: what is written there is not seen."""
+    corners = np.array(
+        [(x, y) for x in (box.left, box.right) for y in (box.top, box.bottom)], np.float64
+    )
+    x, y = apply(np.linalg.inv(sheet.homography).astype(np.float64), corners).T
+    h, w = sheet.image.shape
+    slack = OUTSIDE * max(h, w)
+    return bool(
+        (x < -slack).any()
+        or (y < -slack).any()
+        or (x > w + slack).any()
+        or (y > h + slack).any()
+    )
 
 
 def _cut(sheet: Sheet, left: float, top: float, scale: float, size: tuple[int, int]) -> Gray:
@@ -184,6 +228,38 @@ def _local_shift(sheet: Sheet, box: Box) -> tuple[np.ndarray, float]:
         offset, score = best_offset(dark, seen)
         if score >= TRUSTED_SCORE:
             return (offset - search) / scale, score
-        if margin_mm == ALIGN_MARGINS_MM[-1]:
-            return np.zeros(2), max(score, 0.0)
+        if margin_mm < ALIGN_MARGINS_MM[-1]:
+            continue
+        inward = INSIDE_MM / MM_PER_INCH * template.dpi
+        beside = _beside_boxes(sheet.boxes, left, top, scale, dark.shape, inward)
+        masked = best_offset(dark, seen, beside)
+        if masked[1] >= TRUSTED_SCORE and dark[beside > 0].std() >= LEAST_STRUCTURE:
+            return (masked[0] - search) / scale, masked[1]
+        return np.zeros(2), max(score, masked[1], 0.0)
     return nothing
+
+
+def _beside_boxes(
+    boxes: tuple[Box, ...],
+    left: float,
+    top: float,
+    scale: float,
+    shape: tuple[int, ...],
+    inward: float,
+) -> Darkness:
+    """Mark with ones what lies in no field, for a part of the template at a scale.
+
+    The rim of a field, `inward` template pixels wide, is no writing yet: its lines are there.
+    """
+    beside: Darkness = np.ones(shape, np.float32)
+    for box in boxes:
+        y, bottom = (
+            max(0, round((edge - top) * scale))
+            for edge in (box.top + inward, box.bottom - inward)
+        )
+        x, right = (
+            max(0, round((edge - left) * scale))
+            for edge in (box.left + inward, box.right - inward)
+        )
+        beside[y:bottom, x:right] = 0.0
+    return beside

@@ -201,6 +201,32 @@ def _cause(fits: Sequence[Fit], max_residual_mm: float) -> str:
     )
 
 
+def coverage(page: RegisteredPage) -> tuple[float, float]:
+    """Say what share of the sheet lies on the scan, and what share of the scan it takes."""
+    h, w = page.image.shape
+    sheet = _outline(page)
+    whole = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32)
+    common, _ = cv2.intersectConvexConvex(sheet, whole)
+    area = float(cv2.contourArea(sheet))
+    return float(common) / max(area, 1.0), float(common) / (h * w)
+
+
+def without(page: RegisteredPage) -> Gray:
+    """Paint the sheet over, as bright as its paper: what is left is what lies beside it."""
+    rest = page.image.copy()
+    outline = np.round(_outline(page)).astype(np.int32)
+    cv2.fillPoly(rest, [outline], int(np.quantile(page.image, 0.8)))
+    return rest
+
+
+def _outline(page: RegisteredPage) -> NDArray[np.float32]:
+    template = page.template
+    w, h = template.width, template.height
+    corners = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float64)
+    back = np.linalg.inv(page.homography).astype(np.float64)
+    return apply(back, corners).astype(np.float32)
+
+
 def _match_darkness(gray: Gray, dpi: float) -> Darkness:
     dark = darkness(gray, reach=round(dpi * 0.2), margins=False)
     # Hairlines of one pixel jump between scans; a little blur makes them comparable.
@@ -235,6 +261,11 @@ def _choose_blocks(dark: Darkness, side: int) -> NDArray[np.intp]:
 
 
 # ---------------------------------------------------------------- refining and judging
+
+
+def refine(view: View, reference: Reference, start: Homography) -> Fit | None:
+    """Refine a first homography, page → template, by the print, and say how well it fits."""
+    return next(iter(_judge(view, reference, start)), None)
 
 
 def _judge(view: View, reference: Reference, start: Homography) -> list[Fit]:
@@ -315,12 +346,17 @@ def _shrunken(dark: Darkness, shrink: int) -> Darkness:
     return small
 
 
-def best_offset(block: Darkness, around: Darkness) -> tuple[NDArray[np.float64], float]:
+def best_offset(
+    block: Darkness, around: Darkness, mask: Darkness | None = None
+) -> tuple[NDArray[np.float64], float]:
     """Find `block` in `around`: x, y of its corner, to part of a pixel, and how alike.
 
-    Likeness is normalized cross-correlation; the peak is placed by a parabola an axis.
+    Likeness is normalized cross-correlation; the peak is placed by a parabola an axis. Where
+    `mask` is 0 the block is not compared.
     """
-    response = cv2.matchTemplate(around, block, cv2.TM_CCOEFF_NORMED)
+    response = cv2.matchTemplate(around, block, cv2.TM_CCOEFF_NORMED, mask=mask)
+    if mask is not None:
+        response = np.where(np.isfinite(response), response, -1.0).astype(np.float32)
     _, score, _, (x, y) = cv2.minMaxLoc(response)
     if not np.isfinite(score):
         return np.array([x, y], np.float64), 0.0
