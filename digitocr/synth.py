@@ -250,6 +250,26 @@ def draw_void_mark(
     return _draw_lines(lines, _pen_width(height_px, hand))
 
 
+def draw_tick(height_px: float, rng: np.random.Generator, *, hand: Hand) -> Strokes:
+    """Draw what a person ticks a box with: a cross, a check mark, or a stroke."""
+    kind = rng.random()
+    if kind < 0.6:
+        return draw_void_mark(VoidMark.X, height_px, rng, hand=hand)
+    h = height_px * float(rng.uniform(0.75, 1.0))
+    w = h * float(rng.uniform(0.7, 0.95))
+    if kind < 0.85:
+        low = (0.35 * w, h)
+        points = [[(0.0, 0.55 * h), low], [low, (w, 0.0)]]
+    else:
+        points = [[(0.0, h), (0.5 * w, 0.5 * h), (w, 0.0)]]
+    wobble = rng.normal(0, 0.03 * h, (4, 2))
+    lines = [
+        [(x + wobble[i][0], y + wobble[i][1]) for i, (x, y) in enumerate(line)]
+        for line in points
+    ]
+    return _draw_lines(lines, _pen_width(height_px, hand))
+
+
 def draw_decimal_mark(height_px: float, rng: np.random.Generator, *, hand: Hand) -> Strokes:
     """Draw a point as a short press of the pen."""
     width = _pen_width(height_px, hand) * float(rng.uniform(1.15, 1.4))
@@ -301,6 +321,40 @@ def write_number(
     written = page.copy()
     for stamp in stamps:
         _press(written, stamp, hand.gray)
+    return written
+
+
+def write_ticks(
+    page: Gray, ticked: str, box: Box, rng: np.random.Generator, *, hand: Hand | None = None
+) -> Gray:
+    """Tick boxes of a row.
+
+    Parameters
+    ----------
+    page : (H, W) uint8
+        Not changed.
+    ticked : str
+        A character a position, `1` where it is ticked; boxes are square, in their middles.
+
+    Raises
+    ------
+    ValueError
+        If `ticked` holds anything but 0 and 1.
+    """
+    if not ticked or set(ticked) - {"0", "1"}:
+        raise ValueError(f"ticked must be a 0 or 1 for each box, is {ticked!r}")
+    hand = hand or draw_hand(rng)
+    pitch = box.width / len(ticked)
+    side = min(pitch, box.height)
+    written = page.copy()
+    for place, mark in enumerate(ticked):
+        if mark == "0":
+            continue
+        strokes = draw_tick(side * float(rng.uniform(0.8, 1.1)), rng, hand=hand)
+        strokes = _fit(strokes, 1.25 * side, 1.25 * side)
+        x = box.left + (place + 0.5) * pitch + float(rng.normal(0, 0.06)) * side
+        y = (box.top + box.bottom) / 2 + float(rng.normal(0, 0.06)) * side
+        _press(written, _centered(strokes, x, y), hand.gray)
     return written
 
 

@@ -9,13 +9,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from digitocr import synth
 from digitocr.errors import UsageError
+from digitocr.forms.damage import Condition, spoil
+from digitocr.forms.layout import code_square
 from digitocr.forms.values import draw_values, written
+from digitocr.imaging.codes import PageCode, draw_code
 from digitocr.synth import Hand
-from digitocr.templates import FormTemplate
+from digitocr.templates import NOT_WRITTEN, FormTemplate
 from digitocr.types import (
     Anchor,
     Box,
@@ -51,6 +55,7 @@ def fill(
     hand: Hand | None = None,
     void_share: float = 0.6,
     touching: float = 0.06,
+    serial: str = "",
 ) -> Gray:
     """Draw one page of a form, filled in by hand and not yet scanned.
 
@@ -68,6 +73,8 @@ def fill(
         Probability that a field that knows void marks has them in its empty positions.
     touching : float
         Probability that a digit of an open field touches the one before.
+    serial : str
+        Number of the copy in its page code, where the form has one.
 
     Returns
     -------
@@ -87,15 +94,25 @@ def fill(
     scale = (dpi or template.dpi) / template.dpi
     hand = hand or synth.draw_hand(rng)
     image = _enlarge(blank(form, page), scale)
+    if template.identifier is not None:
+        code = PageCode(form.name, form.version, page, serial)
+        image = print_page_code(image, _scaled(template.identifier, scale), code)
     for field in form.fields_of(page):
         text = written(field, values.get(field.name, ""))
+        box = _scaled(field.box, scale)
+        if field.kind is FieldKind.MARK and text:
+            image = synth.write_ticks(image, text, box, rng, hand=hand)
+        elif field.kind is FieldKind.BARCODE and text:
+            image = stick_label(image, text, box, rng)
+        if field.kind in NOT_WRITTEN:
+            continue
         void = _choose_void(field, rng, void_share)
         if text == "" and void is None:
             continue
         image = synth.write_number(
             image,
             text,
-            _scaled(field.box, scale),
+            box,
             rng,
             hand=hand,
             cells=field.cells,
@@ -126,6 +143,8 @@ def fill_pages(
     *,
     clean: bool = False,
     dpi: float | None = None,
+    damage: Condition | None = None,
+    strength: float = 0.5,
 ) -> list[TruthRow]:
     """Write `count` filled forms and their `truth.csv` into the folder `out`.
 
@@ -137,6 +156,8 @@ def fill_pages(
         The same seed writes the same pictures.
     clean : bool
         As drawn, instead of as scanned.
+    damage, strength
+        What else happens to every page, and how badly, from 0 to 1.
 
     Returns
     -------
@@ -159,8 +180,20 @@ def fill_pages(
             hand = synth.draw_hand(rng)
             images = []
             for page in form.pages:
-                image = fill(form, values, rng, page=page.number, dpi=dpi, hand=hand)
-                images.append(image if clean else synth.scan_like(image, rng))
+                image = fill(
+                    form,
+                    values,
+                    rng,
+                    page=page.number,
+                    dpi=dpi,
+                    hand=hand,
+                    serial=f"{number:06}",
+                )
+                image = image if clean else synth.scan_like(image, rng)
+                if damage is not None:
+                    drawn_dpi = dpi or page.dpi
+                    image = spoil(image, damage, strength, rng, dpi=drawn_dpi).image
+                images.append(image)
             name = f"{form.name}-{number:03}.{'tif' if len(images) > 1 else 'png'}"
             save_pages(out / name, images, dpi or form.pages[0].dpi)
             rows += truth_of(form, values, name)
@@ -216,6 +249,55 @@ def save_pages(path: Path, images: list[Gray], dpi: float) -> None:
         )
 
 
+def print_page_code(image: Gray, box: Box, code: PageCode) -> Gray:
+    """Print a page code, and its serial below it, into its box on a page."""
+    printed = image.copy()
+    square = code_square(box)
+    size = (square.width, square.height)
+    part = _modules(draw_code(str(code), "QRCode"), size)
+    printed[square.top : square.bottom, square.left : square.right] = part
+    if code.serial and box.height > box.width:
+        text = f"No. {code.serial}"
+        (w, h), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
+        size_ = min(0.8 * box.width / w, 0.5 * (box.height - box.width) / h)
+        x = round((box.left + box.right - w * size_) / 2)
+        y = round(box.bottom - 0.25 * (box.height - box.width))
+        cv2.putText(printed, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size_, 30, 1, cv2.LINE_AA)
+    return printed
+
+
+def stick_label(image: Gray, text: str, box: Box, rng: np.random.Generator) -> Gray:
+    """Stick a label with a bar code, or a QR code where the box is no strip, into a box."""
+    strip = box.width > 1.8 * box.height
+    dark = draw_code(text, "Code128" if strip else "QRCode")
+    h = round(0.8 * box.height)
+    w = round(min(0.9 * box.width, 5 * h)) if strip else h
+    quiet = max(4, round(0.08 * w))
+    label = np.full((h, w), 255, np.uint8)
+    inner = (w - 2 * quiet, h - (max(4, h // 8) if strip else quiet) * 2)
+    top = (h - inner[1]) // 2
+    label[top : top + inner[1], quiet : quiet + inner[0]] = _modules(dark, inner)
+    skew_deg = float(np.clip(rng.normal(0, 1.2), -3, 3))
+    matrix = cv2.getRotationMatrix2D((w / 2, h / 2), skew_deg, 1.0)
+    x = (box.left + box.right - w) / 2 + float(rng.normal(0, 0.02)) * box.width
+    y = (box.top + box.bottom - h) / 2 + float(rng.normal(0, 0.02)) * box.height
+    matrix[:, 2] += x, y
+    size = (image.shape[1], image.shape[0])
+    laid = cv2.warpAffine(label, matrix, size, flags=cv2.INTER_AREA, borderValue=255)
+    over = cv2.warpAffine(np.ones_like(label), matrix, size, flags=cv2.INTER_NEAREST) > 0
+    return np.asarray(np.where(over, laid, image), np.uint8)
+
+
+def _modules(dark: NDArray[np.bool_], size: tuple[int, int]) -> Gray:
+    """Draw the modules of a code as large as `size` (width, height), with smooth edges."""
+    rows, columns = dark.shape
+    fine = [
+        max(1, -(-4 * side // count)) for side, count in zip(size, (columns, rows), strict=True)
+    ]
+    large = np.where(np.kron(dark, np.ones((fine[1], fine[0]), bool)), 15, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(large, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def _choose_void(field: Field, rng: np.random.Generator, share: float) -> VoidMark | None:
     if field.cells is None or not field.void_marks or rng.random() >= share:
         return None
@@ -260,7 +342,16 @@ def _draw_field(image: Gray, field: Field, template: PageTemplate) -> None:
     if field.kind is FieldKind.OPEN:
         cv2.line(image, (box.left, box.bottom), (box.right, box.bottom), PRINT_GRAY, thick)
         return
-    boxed = field.kind is FieldKind.BOXED
+    if field.kind is FieldKind.MARK:
+        pitch = box.width / (field.cells or 1)
+        half = min(pitch, box.height) / 2
+        y = (box.top + box.bottom) / 2
+        for place in range(field.cells or 1):
+            x = box.left + (place + 0.5) * pitch
+            corners = (round(x - half), round(y - half)), (round(x + half), round(y + half))
+            cv2.rectangle(image, *corners, PRINT_GRAY, thick)
+        return
+    boxed = field.kind in (FieldKind.BOXED, FieldKind.BARCODE)
     if boxed:
         corners = (box.left, box.top), (box.right, box.bottom)
         cv2.rectangle(image, *corners, PRINT_GRAY, thick)

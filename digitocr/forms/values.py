@@ -11,7 +11,7 @@ import numpy as np
 from digitocr.errors import TemplateError
 from digitocr.recognition.checks import failed_checks, failed_rules, value_of
 from digitocr.templates import FormTemplate
-from digitocr.types import Field, FieldType, Rule
+from digitocr.types import Field, FieldKind, FieldType, Rule
 
 FIRST_DAY = date(2021, 1, 1)
 DAYS = 1600
@@ -19,6 +19,14 @@ TRIES = 20_000
 PAGE_TRIES = 60
 OPEN_DIGIT_ASPECT = 0.75  # width that an open field gives a digit, in heights of its box
 OPEN_DIGITS = 6  # at most, where an open field does not say
+CODE_LENGTH = 10  # of a bar code's text, where the field does not say
+MOST_REPEATS = 4  # of what a pattern lets repeat without end
+LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
+# One piece of a pattern that can be made up: a class, an escape or a character, and how often.
+PIECE = re.compile(
+    r"(\[(?P<class>[^\]^]+)\]|\\(?P<escape>.)|(?P<char>[^\\\[\](){}|?*+.^$]))"
+    r"(?:\{(?P<low>\d+)(?P<to>,(?P<high>\d*))?\}|(?P<sign>[?*+]))?"
+)
 
 
 def draw_values(
@@ -75,6 +83,12 @@ def written(field: Field, value: str) -> str:
     """
     if value == "":
         return ""
+    if field.kind is FieldKind.MARK:
+        if not re.fullmatch(f"[01]{{{field.cells or 1}}}", value):
+            raise ValueError(f"value of {field.name} must be a 0 or 1 a box: {value!r}")
+        return value
+    if field.kind is FieldKind.BARCODE:
+        return value
     if field.type is not FieldType.DATE:
         if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
             raise ValueError(f"value of {field.name} must be a number or blank: {value!r}")
@@ -124,6 +138,10 @@ def _draw_digits(
 
 
 def _draw_any(field: Field, rng: np.random.Generator, share: float) -> str:
+    if field.kind is FieldKind.MARK:
+        return _draw_ticks(field, rng)
+    if field.kind is FieldKind.BARCODE:
+        return _draw_code(field, rng)
     most = most_digits(field)
     if field.type is FieldType.DATE:
         return _date_digits(field, FIRST_DAY + timedelta(days=int(rng.integers(DAYS))))
@@ -141,6 +159,63 @@ def _draw_any(field: Field, rng: np.random.Generator, share: float) -> str:
     if rng.random() < 0.5:
         return _padded(field, low + round(rng.uniform(0, span)))
     return _padded(field, low + round(np.expm1(rng.uniform(0, np.log1p(span)))))
+
+
+def _draw_ticks(field: Field, rng: np.random.Generator) -> str:
+    count = field.cells or 1
+    if count > 1 and rng.random() < 0.5:  # in half of the rows one box is ticked
+        only = int(rng.integers(count))
+        return "".join("1" if place == only else "0" for place in range(count))
+    share = 1.0 if field.required and count == 1 else 0.4
+    ticked = rng.random(count) < share
+    if field.required and not ticked.any():
+        ticked[int(rng.integers(count))] = True
+    return "".join("1" if one else "0" for one in ticked)
+
+
+def _draw_code(field: Field, rng: np.random.Generator) -> str:
+    for check in field.checks:
+        if check.rule is Rule.PATTERN and check.pattern is not None:
+            return _draw_pattern(check.pattern, rng)
+    most = field.max_length or max(CODE_LENGTH, field.min_length)
+    length = int(rng.integers(max(1, field.min_length), most + 1))
+    return "".join(str(digit) for digit in rng.integers(0, 10, length))
+
+
+def _draw_pattern(pattern: str, rng: np.random.Generator) -> str:
+    """Make up a text for a plain pattern; what has groups or alternatives is not understood."""
+    text, at = "", 0
+    while at < len(pattern):
+        piece = PIECE.match(pattern, at)
+        if piece is None:
+            return ""
+        at = piece.end()
+        low, high = 1, 1
+        if piece["low"] is not None:
+            low = int(piece["low"])
+            high = low if piece["to"] is None else int(piece["high"] or low + MOST_REPEATS)
+        elif piece["sign"] is not None:
+            low = 1 if piece["sign"] == "+" else 0
+            high = 1 if piece["sign"] == "?" else MOST_REPEATS
+        signs = _signs_of(piece)
+        for _ in range(int(rng.integers(low, high + 1))):
+            text += signs[int(rng.integers(len(signs)))]
+    return text
+
+
+def _signs_of(piece: re.Match[str]) -> str:
+    if piece["char"] is not None:
+        return piece["char"]
+    if piece["escape"] is not None:
+        known = {"d": "0123456789", "w": LETTERS + "0123456789", "s": " "}
+        return known.get(piece["escape"], piece["escape"])
+    listed = re.sub(r"\\d", "0-9", piece["class"])
+    return "".join(
+        "".join(chr(c) for c in range(ord(span[0]), ord(span[2]) + 1))
+        if len(span) == 3
+        else span
+        for span in re.findall(r".-.|.", listed.replace("\\", ""))
+    )
 
 
 def _padded(field: Field, units: int) -> str:
