@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import cv2
 import numpy as np
 
+from digitocr.errors import RegistrationError
 from digitocr.forms.fill import blank, dividers
+from digitocr.imaging import registration
 from digitocr.templates import FormTemplate
 from digitocr.types import (
     MM_PER_INCH,
     Anchor,
     Box,
+    Document,
     Field,
     FieldKind,
     FieldType,
     Gray,
+    Page,
     PageTemplate,
     Rule,
 )
@@ -29,6 +33,8 @@ LEAST_ANCHORS = 3
 LEAST_SPREAD = 0.25  # of the page's height, across the line that anchors lie on
 INK_SHARE = 0.004  # of a position, printed within its lines
 DARK = 128
+AMBIGUOUS_MM = 0.8  # of misplacement: what reading allows by default
+LEAST_BLOCKS = 9  # places of the print to lay a page by; of these some are always covered
 DENSITY = 0.6  # of an anchor's place that is dark when the anchor is there
 
 RED, GREEN, BLUE = (40, 40, 210), (40, 140, 40), (190, 110, 30)
@@ -49,6 +55,39 @@ def check(form: FormTemplate) -> list[str]:
             warnings += [f"field '{field.name}': {text}" for text in _check_field(page, field)]
     warnings += _check_names(form)
     warnings += _check_aruco(form)
+    return warnings
+
+
+def check_among(form: FormTemplate, others: Sequence[FormTemplate]) -> list[str]:
+    """List the pages of a form that could be taken for one of another form, or of itself.
+
+    The empty form is laid onto every other as a scan would be: where that works, a filled page
+    is told from the other by little, or not at all.
+    """
+    known = [(other, page) for other in (form, *others) for page in other.pages]
+    prepared = {
+        id(page): registration.prepare(page) for _, page in known if page.reference is not None
+    }
+    warnings = []
+    for own in form.pages:
+        for other, page in known:
+            if page is own or own.reference is None or id(page) not in prepared:
+                continue
+            if own.identifier is not None and page.identifier is not None:
+                continue  # a page code on both tells them apart
+            scan = Page(Document("", 1), own.number, own.reference, own.dpi)
+            try:
+                laid = registration.register(
+                    scan, [prepared[id(page)]], max_residual_mm=AMBIGUOUS_MM
+                )
+            except RegistrationError:
+                continue
+            share = float(laid.marks[:, 2].mean())
+            warnings.append(
+                f"page {own.number}: fits page {page.number} of {other} as well ({share:.0%} "
+                "of its print is in place); print a page code or ArUco anchors of its own, or "
+                "read the two in batches of their own"
+            )
     return warnings
 
 
@@ -86,6 +125,8 @@ def _check_page(page: PageTemplate, fields: tuple[Field, ...]) -> Iterator[str]:
         )
     if page.anchors:
         yield from _check_anchors(page, fields)
+    if page.reference is not None:
+        yield from _check_print(page)
     for one, other in combinations(fields, 2):
         if _overlap(one.box, other.box):
             yield f"the boxes of '{one.name}' and '{other.name}' overlap; move one of them"
@@ -116,6 +157,17 @@ def _check_anchors(page: PageTemplate, fields: tuple[Field, ...]) -> Iterator[st
                 yield f"the {where} overlaps the box of '{field.name}'; move one of them"
         if page.reference is not None and not _is_printed(page.reference, box):
             yield f"the {where} is not on the reference picture; correct its center or size"
+
+
+def _check_print(page: PageTemplate) -> Iterator[str]:
+    """Count the places of the print that a page can be laid by."""
+    blocks = len(registration.prepare(page).blocks)
+    if blocks < LEAST_BLOCKS:
+        helped = "" if len(page.anchors) < LEAST_ANCHORS else " beside its anchors"
+        yield (
+            f"has {blocks} places of print to lay a scan by{helped}, fewer than "
+            f"{LEAST_BLOCKS}; print more text or lines over the whole sheet"
+        )
 
 
 def _check_field(page: PageTemplate, field: Field) -> Iterator[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from digitocr import templates
-from digitocr.forms.check import check, overlay
+from digitocr.forms.check import check, check_among, overlay
 
 SAMPLES = Path(__file__).parents[2] / "sample_forms"
 GOOD = """
@@ -114,3 +115,21 @@ def test_an_overlay_shows_the_boxes_and_leaves_the_template_alone(tmp_path):
     assert image.shape == (1000, 800, 3)
     assert tuple(image[300, 200]) == (40, 40, 210)
     assert np.array_equal(form.pages[0].reference, before)
+
+
+def test_a_form_with_hardly_any_print_is_named(tmp_path):
+    def nothing_below(picture):
+        picture[160:] = 255
+
+    warnings = check(form_of(tmp_path, print_more=nothing_below))
+    assert any("places of print" in warning for warning in warnings), warnings
+
+
+@pytest.mark.slow
+def test_a_form_that_could_be_taken_for_another_is_named():
+    clinic = templates.load(SAMPLES / "clinic-tally")
+    copy = replace(templates.load(SAMPLES / "clinic-tally"), name="copy")
+    (warning,) = check_among(clinic, [copy])
+    assert "fits page 1 of 'copy' v1 as well" in warning
+    others = [templates.load(SAMPLES / name) for name in ("meter-reading", "school-register")]
+    assert check_among(clinic, others) == []
