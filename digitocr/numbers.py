@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -43,6 +44,8 @@ from digitocr.types import (
 def load_readers(settings: Settings) -> tuple[Model, SequenceModel | None]:
     """Load the classifier and the sequence network that the settings name.
 
+    With the network the recognizer of the third opinion, where it is installed and wanted.
+
     Raises
     ------
     ModelError
@@ -50,10 +53,12 @@ def load_readers(settings: Settings) -> tuple[Model, SequenceModel | None]:
     """
     model = load_model(resources.model_folder(settings.model))
     folder = resources.sequence_folder(settings.sequence)
-    return model, load_sequence(folder) if folder else None
+    third = settings.recognizer == "auto"
+    return model, load_sequence(folder, third=third) if folder else None
 
 
 MOST_LINES = 4  # of writing in a tall crop that are looked at
+LINE_ROOM = 0.25  # of the height of a line: what the recognizer sees around it
 MOST_BLANK = 0.8  # probability that a line says no number: if all say so more surely, the first
 
 
@@ -93,11 +98,14 @@ def read_number(
     whole: WholeReading | None = None
     if sequence is not None:
         whole = read_whole([image], sequence)[0]
-        decoded = combining.combine(
+        decoded = weigh(
+            image,
             decoded,
-            whole.frames,
+            whole,
             evidence(image, found),
-            sequence.combinations.crops,
+            sequence,
+            printed_cells=False,
+            sure=acceptance.field,
             min_length=min_digits,
             max_length=max_digits,
         )
@@ -218,6 +226,52 @@ def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeRea
         others = [one for one in written if one.bottom <= line.top or one.top >= line.bottom]
         found.append(replace(said[best], alone=not others if len(said) > 1 else None))
     return found
+
+
+def weigh(
+    image: Gray,
+    decoded: Sequence[Decoded],
+    whole: WholeReading,
+    evidence: Evidence,
+    sequence: SequenceModel,
+    *,
+    printed_cells: bool,
+    sure: float,
+    min_length: int = 0,
+    max_length: int | None = None,
+) -> tuple[Decoded, ...]:
+    """Weigh what both readers say of a number, and a third where both together are not sure.
+
+    Parameters
+    ----------
+    image : (H, W) uint8
+        What the sequence network saw.
+    decoded
+        What the lattice says.
+    printed_cells
+        Whether the field has printed cells, which the lattice knows.
+    sure
+        The confidence from which on nobody else is asked.
+    """
+    weights = sequence.combinations
+    two, three = weights.crops, weights.third_crops
+    if printed_cells:
+        two, three = weights.cells, weights.third_cells
+    combine = partial(combining.combine, min_length=min_length, max_length=max_length)
+    found = combine(decoded, whole.frames, evidence, two)
+    if sequence.recognizer is None or three is None or found[0].probability >= sure:
+        return found
+    frames = sequence.recognizer.read(line_of(image, whole.line))
+    return combine(found, frames, evidence, three)
+
+
+def line_of(image: Gray, line: Box) -> Gray:
+    """Cut out the line of writing as the recognizer wants it, with some room around."""
+    room = round(LINE_ROOM * line.height)
+    return image[
+        max(0, line.top - room) : line.bottom + room,
+        max(0, line.left - room) : line.right + room,
+    ]
 
 
 def glyphs_of_frames(

@@ -41,12 +41,19 @@ class Settings(BaseModel):
     )
     forms: str = Field("", description="folder of forms; empty: `forms`, else `sample_forms`")
     model: str = Field(
-        "", description="model folder; empty: the one that travels with digitocr"
+        "",
+        description="model folder; empty: the one that was promoted in the database, else the "
+        "one that travels with digitocr",
     )
     sequence: str = Field(
         "",
         description="folder of the model that reads whole numbers beside the classifier; "
         "empty: the one that travels with digitocr; none: the classifier reads alone",
+    )
+    recognizer: Literal["auto", "none"] = Field(
+        "auto",
+        description="third opinion on numbers that the readers are not sure of: `auto` asks "
+        "PP-OCR's recognizer where digitocr[ocr] is installed, `none` nobody",
     )
     workers: int = Field(0, ge=0, le=256, description="processes that read; 0: one a core")
     pdf_renderer: Literal["pdfium", "poppler"] = Field(
@@ -67,6 +74,12 @@ class Settings(BaseModel):
     )
     max_megapixels: int = Field(
         200, ge=1, description="largest picture that is opened, in millions of pixels"
+    )
+    page_seconds: int = Field(
+        120,
+        ge=0,
+        description="longest time that one page may take where several processes read; then "
+        "its process is stopped and the page fails; 0: no limit",
     )
     data: str = Field("", description="folder of data sets to train and measure on")
 

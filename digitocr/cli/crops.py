@@ -84,12 +84,12 @@ def _read_alone(image: Path, wanted: Wanted) -> Row:
 
 
 def _readers(settings: Settings) -> tuple[Model, SequenceModel | None]:
-    return _loaded(settings.model, settings.sequence)
+    return _loaded(settings.model_dump_json(include={"model", "sequence", "recognizer"}))
 
 
 @cache
-def _loaded(model: str, sequence: str) -> tuple[Model, SequenceModel | None]:
-    return numbers.load_readers(Settings(model=model, sequence=sequence))
+def _loaded(named: str) -> tuple[Model, SequenceModel | None]:
+    return numbers.load_readers(Settings.model_validate_json(named))
 
 
 def _read_row(image: Path, wanted: Wanted) -> Row:

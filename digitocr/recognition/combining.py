@@ -11,6 +11,10 @@ was left out of the crop, how sure the least sure digit is. A logistic regressio
 the confidence. All the numbers are fitted on composed numbers of validation writers
 (`training.combining`), none is set by hand; they stand in the card of the sequence model.
 
+A third opinion (`recognizer`) is weighed in the same way: what both readers make of the number
+together stands in the place of the lattice, the recognizer in that of the sequence network.
+It is asked only of numbers that both together are not sure of, and fitted on such.
+
 References
 ----------
 Kittler, Hatef, Duin and Matas, IEEE PAMI 20 (1998) 226-239, on combining classifiers.
@@ -36,6 +40,7 @@ FEATURES = (
 )  # fmt: skip
 POWERS = ("lattice_power", "sequence_power", "lattice_floor", "sequence_floor", "neither")
 MOST_LOGIT = 9.0
+_KINDS = ("crops", "cells")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +109,15 @@ class Combinations:
     """The weights for bare crops and open fields, and those for fields with printed cells.
 
     Where cells are printed the lattice knows how many positions there are, and is believed
-    more.
+    more. `third_crops` and `third_cells` weigh the third opinion of the recognizer whose
+    fingerprint is `third`; None where they were fitted without one.
     """
 
     crops: Combination
     cells: Combination
+    third: str | None = None
+    third_crops: Combination | None = None
+    third_cells: Combination | None = None
 
     @classmethod
     def of_card(cls, entry: object, where: str) -> Combinations:
@@ -120,14 +129,25 @@ class Combinations:
             If it does not fit.
         """
         parts = entry if isinstance(entry, dict) else {}
-        return cls(
-            Combination.of_card(parts.get("crops"), where),
-            Combination.of_card(parts.get("cells"), where),
+        crops, cells = (Combination.of_card(parts.get(name), where) for name in _KINDS)
+        third = parts.get("third")
+        if not isinstance(third, dict):
+            return cls(crops, cells)
+        third_crops, third_cells = (
+            Combination.of_card(third.get(name), where) for name in _KINDS
         )
+        return cls(crops, cells, str(third.get("fingerprint")), third_crops, third_cells)
 
     def entry(self) -> dict[str, Any]:
         """Give the entry of a card."""
-        return {"crops": self.crops.entry(), "cells": self.cells.entry()}
+        entries: dict[str, Any] = {"crops": self.crops.entry(), "cells": self.cells.entry()}
+        if self.third_crops is not None and self.third_cells is not None:
+            entries["third"] = {
+                "fingerprint": self.third,
+                "crops": self.third_crops.entry(),
+                "cells": self.third_cells.entry(),
+            }
+        return entries
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,25 +255,32 @@ def combine(
     Best first, with confidences; the path of a text that only the network proposes is empty.
     """
     of = opinions(decoded, frames, min_length=min_length, max_length=max_length)
+    paths = {one.text: one.path for one in decoded}
+    return tuple(
+        Decoded(one.text, one.probability, paths.get(one.text, ()))
+        for one in judge(of, evidence, combination, keep=keep)
+    )
+
+
+def judge(
+    of: Opinions, evidence: Evidence, combination: Combination, *, keep: int = 6
+) -> tuple[Decoded, ...]:
+    """Give the best texts with their confidences, without paths.
+
+    The best one's is calibrated; the others share what is left by their weights.
+    """
     share = shares(of, combination)
     best = int(share.argmax())
     described = features(of, share, best, evidence, combination)
     odds = float(described @ np.array(combination.calibration))
     confidence = 1.0 / (1.0 + math.exp(-min(max(odds, -30.0), 30.0)))
-    others = share.copy()
-    others[best] = 0.0
     scale = (1.0 - confidence) / max(1.0 - float(share[best]), 1e-12)
-    paths = {one.text: one.path for one in decoded}
-    found = [
-        Decoded(
-            text,
-            confidence if place == best else min(float(others[place]) * scale, confidence),
-            paths.get(text, ()),
-        )
-        for place, text in enumerate(of.texts)
-    ]
     rest = sorted(
-        (one for place, one in enumerate(found) if place != best),
+        (
+            Decoded(text, min(float(one) * scale, confidence), ())
+            for place, (text, one) in enumerate(zip(of.texts, share, strict=True))
+            if place != best
+        ),
         key=lambda one: (-one.probability, one.text),
     )
-    return (found[best], *rest[: keep - 1])
+    return (Decoded(of.texts[best], confidence, ()), *rest[: keep - 1])

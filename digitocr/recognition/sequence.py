@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from digitocr.recognition.folders import (
     read_network,
     start_interpreter,
 )
+from digitocr.recognition.recognizer import Recognizer, load_recognizer
 from digitocr.types import STRIP_HEIGHT as HEIGHT
 from digitocr.types import STRIP_NORMALIZATION as VERSION
 from digitocr.types import STRIP_WIDTHS as BUCKETS
@@ -60,11 +62,16 @@ class SequenceCard:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceModel:
-    """A loaded model: its card, and the reader of strips. Workers load it by `path`."""
+    """A loaded model: its card, and the reader of strips. Workers load it by `path`.
+
+    `recognizer` gives the third opinion; None where there is none, or none that the card
+    has weights for.
+    """
 
     path: Path
     card: SequenceCard
     read: ReadStrips
+    recognizer: Recognizer | None = None
 
     @property
     def combinations(self) -> Combinations:
@@ -83,7 +90,7 @@ class SequenceModel:
         return self.card.combinations
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
-        return load_sequence, (self.path,)
+        return partial(load_sequence, third=self.recognizer is not None), (self.path,)
 
 
 def joint_card(card: ModelCard, sequence: SequenceModel | None) -> ModelCard:
@@ -91,17 +98,26 @@ def joint_card(card: ModelCard, sequence: SequenceModel | None) -> ModelCard:
     if sequence is None:
         return card
     both = f"{card.fingerprint} {sequence.card.fingerprint}"
+    name = f"{card.name}+{sequence.card.name}"
+    if sequence.recognizer is not None:
+        both += f" {sequence.recognizer.fingerprint}"
+        name += f"+{sequence.recognizer.name}"
     return replace(
         card,
-        name=f"{card.name}+{sequence.card.name}",
+        name=name,
         trained_on=tuple(dict.fromkeys((*card.trained_on, *sequence.card.trained_on))),
         metrics={card.name: dict(card.metrics), sequence.card.name: sequence.card.metrics},
         fingerprint=hashlib.sha256(both.encode()).hexdigest(),
     )
 
 
-def load_sequence(path: Path) -> SequenceModel:
+def load_sequence(path: Path, *, third: bool = True) -> SequenceModel:
     """Load the sequence model in a folder; it takes one call at a time.
+
+    Parameters
+    ----------
+    third
+        Whether to load the recognizer of the third opinion, too, where it is installed.
 
     Raises
     ------
@@ -123,7 +139,17 @@ def load_sequence(path: Path) -> SequenceModel:
             f"{path / NETWORK}: gives {found} for a strip {BUCKETS[0]} wide, and not a row of "
             f"{COLUMNS} each {STRIDE} pixels, as {CARD} says; train it again"
         )
-    return SequenceModel(path, card, strips_from_bytes(weights, temperature=card.temperature))
+    read = strips_from_bytes(weights, temperature=card.temperature)
+    return SequenceModel(path, card, read, _recognizer(card) if third else None)
+
+
+def _recognizer(card: SequenceCard) -> Recognizer | None:
+    """Load the recognizer that the card has weights for."""
+    if card.combinations is None or card.combinations.third is None:
+        return None
+    found = load_recognizer()
+    fits = found is not None and found.fingerprint == card.combinations.third
+    return found if fits else None
 
 
 def is_sequence(path: Path) -> bool:

@@ -25,11 +25,12 @@ from digitocr.recognition import combining
 from digitocr.recognition.classifier import load_model
 from digitocr.recognition.combining import Combination, Combinations
 from digitocr.recognition.folders import CARD
+from digitocr.recognition.recognizer import load_recognizer
 from digitocr.recognition.sequence import load_sequence
 from digitocr.settings import Settings
 from digitocr.training import plots
 from digitocr.training.composition import hands
-from digitocr.training.observing import Observation, Readers, observe, observe_pages
+from digitocr.training.observing import Observation, Readers, ask_third, observe, observe_pages
 from digitocr.training.pictures import Watch, unwatched
 from digitocr.training.scores import calibration_error, error_reject, wilson
 
@@ -76,8 +77,11 @@ def combine(
     readers = Readers(hands.load(settings.data, "validation"), model, sequence)
     crops = observe(readers, seed=seed, count=count, watch=watch)
     cells = observe_pages(readers, seed=seed, count=max(6, count // CROPS_A_PAGE), watch=watch)
-    fitted, found = {}, {}
+    sure = settings.accept_field
+    recognizer = load_recognizer() if settings.recognizer == "auto" else None
+    fitted, third, found = {}, {}, {}
     prior, floors = START, FLOORS
+    third_prior, third_floors = START, FLOORS
     for kind, seen in (("crops", crops), ("cells", cells)):
         part = round(FITTED * len(seen))
         fitted[kind] = fit(seen[:part], prior, floors=floors)
@@ -85,13 +89,33 @@ def combine(
         # to tell a floor; of the network nothing else is known than that of the crops.
         prior = replace(fitted[kind], lattice_power=1.0)
         floors = ((CELLS_FLOOR, prior.sequence_floor),)
-        found[kind] = measure(seen[part:], fitted[kind], accept=settings.accept_field)
+        said = answers(seen[part:], fitted[kind])
+        if recognizer is not None:
+            asked = ask_third(seen, fitted[kind], sure=sure, watch=watch)
+            third[kind] = fit(
+                [one for one in asked[:part] if one], third_prior, floors=third_floors
+            )
+            third_prior = third[kind]
+            third_floors = ((third_prior.lattice_floor, third_prior.sequence_floor),)
+            said["three"] = with_third(said["both"], asked[part:], third[kind])
+        found[kind] = measure(seen[part:], said, accept=sure)
+        if kind == "crops":
+            truths = [one.truth for one in seen[part:]]
+            judged = {reader: _judged(texts, truths) for reader, texts in said.items()}
+            plots.draw_readers(judged, sequence / CURVES)
+    combinations = Combinations(
+        fitted["crops"],
+        fitted["cells"],
+        recognizer.fingerprint if recognizer else None,
+        third.get("crops"),
+        third.get("cells"),
+    )
     file = sequence / CARD
     entries = json.loads(file.read_text(encoding="utf-8"))
-    entries["combination"] = Combinations(**fitted).entry() | {
+    entries["combination"] = combinations.entry() | {
         "fitted_with": {
             "classifier": load_model(model).card.fingerprint,
-            "sequence": load_sequence(sequence).card.fingerprint,
+            "sequence": load_sequence(sequence, third=False).card.fingerprint,
             "crops": len(crops),
             "cells": len(cells),
             "seed": seed,
@@ -99,12 +123,7 @@ def combine(
     }
     entries["metrics"] = dict(entries["metrics"]) | {"combined": _brief(found)}
     file.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
-    left = crops[round(FITTED * len(crops)) :]
-    truths = [one.truth for one in left]
-    said = answers(left, fitted["crops"])
-    judged = {reader: _judged(texts, truths) for reader, texts in said.items()}
-    plots.draw_readers(judged, sequence / CURVES)
-    (sequence / TABLE).write_text(_table(found, settings.accept_field), encoding="utf-8")
+    (sequence / TABLE).write_text(_table(found, sure), encoding="utf-8")
     return found
 
 
@@ -125,7 +144,8 @@ def _table(found: dict[str, Any], accept: float) -> str:
         "",
         "Written by `digitocr models combine`: numbers that were not fitted on. Contours is",
         "the classifier on every contour, as tutorials read; lattice and sequence are the two",
-        f"readers; both is what reads. Accepted: at {accept}.",
+        "readers, both is the two together; three: with the recognizer of `digitocr[ocr]` on",
+        f"what both are not sure of. Accepted: at {accept}.",
     ]
     for kind, readers in found.items():
         title = "Bare crops" if kind == "crops" else "Fields with printed cells, filled forms"
@@ -257,10 +277,9 @@ Said = list[tuple[str, float]]
 
 
 def measure(
-    seen: Sequence[Observation], combination: Combination, *, accept: float
+    seen: Sequence[Observation], said: dict[str, Said], *, accept: float
 ) -> dict[str, Any]:
-    """Measure each reader alone and both together on crops that were not fitted on."""
-    said = answers(seen, combination)
+    """Measure what each reader alone and all together say of crops that were not fitted on."""
     groups: dict[str, list[int]] = {"all": list(range(len(seen)))}
     for place, one in enumerate(seen):
         names = [one.kind, "number" if one.truth else "none"]
@@ -281,8 +300,6 @@ def measure(
 
 def answers(seen: Sequence[Observation], combination: Combination) -> dict[str, Said]:
     """Give what each reader says, with how sure it is: contours, lattice, sequence, both."""
-    rows, _ = _described(seen, combination)
-    sure = 1.0 / (1.0 + np.exp(-rows @ np.array(combination.calibration)))
     by_contours = [one.contours for one in seen if one.contours is not None]
     said: dict[str, Said] = {"contours": by_contours} if len(by_contours) == len(seen) else {}
     for reader in ("lattice", "sequence"):
@@ -291,11 +308,21 @@ def answers(seen: Sequence[Observation], combination: Combination) -> dict[str, 
             logs = getattr(one.opinions, reader)
             best = int(logs.argmax())
             said[reader].append((one.opinions.texts[best], float(np.exp(logs[best]))))
-    said["both"] = [
-        (one.opinions.texts[int(combining.shares(one.opinions, combination).argmax())], p)
-        for one, p in zip(seen, sure.tolist(), strict=True)
-    ]
+    said["both"] = [_best(one, combination) for one in seen]
     return said
+
+
+def with_third(both: Said, asked: Sequence[Observation | None], third: Combination) -> Said:
+    """Give what is said where a third opinion was asked for, elsewhere what both say."""
+    return [
+        said if one is None else _best(one, third)
+        for said, one in zip(both, asked, strict=True)
+    ]
+
+
+def _best(one: Observation, combination: Combination) -> tuple[str, float]:
+    best = combining.judge(one.opinions, one.evidence, combination)[0]
+    return best.text, best.probability
 
 
 def _judged(said: Said, truths: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -5,6 +5,7 @@ The numbers are of the validation writers: neither network learned from their di
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -23,7 +24,9 @@ from digitocr.imaging.segmentation import components
 from digitocr.pipeline import Reader
 from digitocr.recognition import checks, combining
 from digitocr.recognition.classifier import Model, are_digits, best_digits, load_model
-from digitocr.recognition.combining import Evidence, Opinions
+from digitocr.recognition.combining import Combination, Evidence, Opinions
+from digitocr.recognition.ctc import Frames
+from digitocr.recognition.recognizer import load_recognizer
 from digitocr.recognition.sequence import SequenceModel, load_sequence
 from digitocr.settings import Settings
 from digitocr.training import pictures
@@ -38,13 +41,17 @@ _CHUNK = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """A number, and what was said of it; `contours` is the classifier alone, of bare crops."""
+    """A number, and what was said of it; `contours` is the classifier alone, of bare crops.
+
+    `line` is the part of the picture in which the sequence network read, for a third opinion.
+    """
 
     truth: str
     kind: str
     touching: bool
     opinions: Opinions
     evidence: Evidence
+    line: Gray
     contours: tuple[str, float] | None = None
 
 
@@ -86,6 +93,41 @@ def observe_pages(
     return seen
 
 
+def ask_third(
+    seen: Sequence[Observation],
+    combination: Combination,
+    *,
+    sure: float,
+    watch: Watch = unwatched,
+) -> list[Observation | None]:
+    """Have the recognizer read what both readers together are not sure of.
+
+    Returns
+    -------
+    The same numbers, with the opinions of both together and of the recognizer in the places
+    of lattice and sequence network; None where nobody asks.
+    """
+    found: list[Observation | None] = [None] * len(seen)
+    both = [combining.judge(one.opinions, one.evidence, combination) for one in seen]
+    asked = [place for place, one in enumerate(both) if one[0].probability < sure]
+    jobs = [asked[at : at + _CHUNK] for at in range(0, len(asked), _CHUNK)]
+    lines = [[seen[place].line for place in job] for job in jobs]
+    with watch("Asking the recognizer", len(jobs), unit=f"{_CHUNK}-crop part") as advance:
+        for job, frames in zip(jobs, pictures.draw_all(_recognize, None, lines), strict=True):
+            for place, one in zip(job, frames, strict=True):
+                opinions = combining.opinions(both[place], one)
+                found[place] = replace(seen[place], opinions=opinions)
+            advance("")
+    return found
+
+
+def _recognize(_: None, lines: list[Gray]) -> list[Frames]:
+    cv2.setNumThreads(1)
+    recognizer = load_recognizer()
+    assert recognizer is not None
+    return [recognizer.read(line) for line in lines]
+
+
 _loaded: dict[tuple[Path, Path], tuple[Model, SequenceModel]] = {}
 
 
@@ -94,7 +136,7 @@ def _observe_chunk(readers: Readers, job: tuple[int, int, int]) -> list[Observat
     key = readers.model, readers.sequence
     if key not in _loaded:
         cv2.setNumThreads(1)
-        _loaded[key] = load_model(readers.model), load_sequence(readers.sequence)
+        _loaded[key] = load_model(readers.model), load_sequence(readers.sequence, third=False)
     rng = np.random.default_rng((seed, 7, start))
     return [_observe(readers.hands, *_loaded[key], rng) for _ in range(count)]
 
@@ -106,13 +148,14 @@ def _observe(
     draw = composition.compose_none if rng.random() < NONE_SHARE else composition.compose
     made = partial(draw, roughness=roughness)(writers, rng)
     found = numbers.read_lattice(made.image, model)
-    frames = numbers.read_whole([made.image], sequence)[0].frames
+    whole = numbers.read_whole([made.image], sequence)[0]
     return Observation(
         made.text,
         made.kind,
         made.touching,
-        combining.opinions(found.decoded, frames),
+        combining.opinions(found.decoded, whole.frames),
         numbers.evidence(made.image, found),
+        numbers.line_of(made.image, whole.line).copy(),
         read_contours(made.image, model),
     )
 
@@ -121,7 +164,7 @@ def _observe(
 def _page_reader(model: Path, sequence: Path) -> Reader:
     forms = templates.load_all(resources.folder("sample_forms"))
     reader = pipeline.prepare(forms, load_model(model), Settings())
-    return replace(reader, sequence=load_sequence(sequence))  # whose weight is not yet fitted
+    return replace(reader, sequence=load_sequence(sequence, third=False))  # not fitted yet
 
 
 def _observe_page(readers: Readers, job: tuple[int, int]) -> list[Observation]:
@@ -155,7 +198,8 @@ def _observe_page(readers: Readers, job: tuple[int, int]) -> list[Observation]:
         value = values.get(field.name, "")
         # Of a text in digits it is known what value it gives; nothing else is.
         truth = next((one for one in of.texts if checks.value_of(field, one) == value), "?")
-        seen.append(Observation(truth, field.kind, False, of, look.evidence))
+        line = numbers.line_of(look.crop, look.whole.line).copy()
+        seen.append(Observation(truth, field.kind, False, of, look.evidence, line))
     return seen
 
 

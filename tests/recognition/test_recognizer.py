@@ -1,0 +1,106 @@
+"""The third opinion: read where it is installed, asked only where both readers are not sure."""
+
+import cv2
+import numpy as np
+import pytest
+
+from digitocr import numbers
+from digitocr.recognition import recognizer as third_opinion
+from digitocr.recognition.combining import FEATURES, Combination, Combinations, Evidence
+from digitocr.recognition.ctc import BLANK, COLUMNS, best_texts
+from digitocr.recognition.decoding import Decoded
+from digitocr.recognition.recognizer import Recognizer, load_recognizer
+from digitocr.recognition.sequence import SequenceCard, SequenceModel, joint_card
+from digitocr.types import Box, ModelCard
+
+WEIGHTS = Combination(
+    1.0, 1.0, 1e-3, 1e-3, -6.0, tuple(float(name == "share") for name in FEATURES)
+)
+
+
+def spelled(text, *, sure=0.98):
+    """Give frames that say a text, with a blank after each digit."""
+    frames = np.full((2 * max(1, len(text)), COLUMNS), (1 - sure) / (COLUMNS - 1), np.float32)
+    frames[:, BLANK] = sure
+    for place, digit in enumerate(text):
+        frames[2 * place, BLANK] = (1 - sure) / (COLUMNS - 1)
+        frames[2 * place, int(digit)] = sure
+    return np.log(frames / frames.sum(axis=1, keepdims=True))
+
+
+def with_recognizer(asked, text):
+    def read(line):
+        asked.append(line)
+        return spelled(text)
+
+    weights = Combinations(WEIGHTS, WEIGHTS, "print", WEIGHTS, WEIGHTS)
+    card = SequenceCard("lines", 1.0, "strip", (), {}, "weights", weights)
+    return SequenceModel("nowhere", card, lambda strips: [], Recognizer("ppocr", "print", read))
+
+
+def weigh(sequence, *, sure):
+    image = np.full((40, 100), 255, np.uint8)
+    whole = numbers.WholeReading(Box(10, 10, 90, 30), spelled("17", sure=0.6))
+    return numbers.weigh(
+        image,
+        [Decoded("11", 0.5, ()), Decoded("17", 0.5, ())],
+        whole,
+        Evidence(False, False, {}),
+        sequence,
+        printed_cells=False,
+        sure=sure,
+    )
+
+
+def test_the_recognizer_is_asked_only_where_both_readers_are_not_sure():
+    asked = []
+    sequence = with_recognizer(asked, "17")
+    both = weigh(sequence, sure=0.0)
+    assert asked == []
+    three = weigh(sequence, sure=1.0)
+    assert [line.shape for line in asked] == [(30, 90)]
+    assert both[0].text == three[0].text == "17"
+    assert three[0].probability > both[0].probability
+
+
+def test_a_recognizer_that_reads_otherwise_lowers_the_confidence():
+    both = weigh(with_recognizer([], "17"), sure=0.0)
+    three = weigh(with_recognizer([], "42"), sure=1.0)
+    assert three[0].probability < both[0].probability
+
+
+def test_readings_say_that_the_recognizer_was_there_to_be_asked():
+    card = ModelCard("glyphs", tuple("0123456789"), 28, 1.0, "", (), {}, "ab")
+    three = with_recognizer([], "1")
+    two = SequenceModel(three.path, three.card, three.read)
+    assert joint_card(card, three).name == "glyphs+lines+ppocr"
+    assert joint_card(card, three).fingerprint != joint_card(card, two).fingerprint
+
+
+def test_the_weights_of_three_stand_in_a_card_and_come_back():
+    weights = Combinations(WEIGHTS, WEIGHTS, "print", WEIGHTS, WEIGHTS)
+    assert Combinations.of_card(weights.entry(), "card") == weights
+    two = Combinations(WEIGHTS, WEIGHTS)
+    assert Combinations.of_card(two.entry(), "card") == two
+
+
+def test_without_the_extra_there_is_no_recognizer(monkeypatch):
+    load_recognizer.cache_clear()
+    monkeypatch.setattr(third_opinion, "find_spec", lambda name: None)
+    assert load_recognizer() is None
+    load_recognizer.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [60, 200, 2000])
+def test_the_recognizer_reads_a_line_of_any_width(width):
+    pytest.importorskip("rapidocr", reason="a third opinion needs digitocr[ocr]")
+    line = np.full((40, width), 255, np.uint8)
+    cv2.putText(line, "47", (8, 32), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 0, 2)
+    before = line.copy()
+    recognizer = load_recognizer()
+    frames = recognizer.read(line)
+    assert frames.shape[1] == COLUMNS
+    np.testing.assert_allclose(np.exp(frames).sum(axis=1), 1.0, atol=1e-4)
+    assert best_texts(frames, keep=1)[0].text == "47"
+    assert np.array_equal(line, before)
