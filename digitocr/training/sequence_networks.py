@@ -64,6 +64,7 @@ def _normalized(x: Any, *, dtype: str) -> Any:
     return kind(momentum=0.98, dtype=dtype)(x)
 
 
+@keras.saving.register_keras_serializable("digitocr")
 class _FusedNormalization(layers.BatchNormalization):  # type: ignore[misc]  # Keras is untyped
     """Batch normalization in TensorFlow's one step, which Keras takes apart into ten."""
 

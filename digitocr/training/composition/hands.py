@@ -25,7 +25,7 @@ from digitocr.training import dataset, skeletons
 
 DIGITS = "0123456789"
 CLEAR_LETTERS = "".join(c for c in string.ascii_letters if c not in dataset.DIGIT_LIKE)
-SHARES = {"mnist": 0.38, "unipen": 0.33, "usps": 0.07, "drawn": 0.22}
+SHARES = {"mnist": 0.31, "unipen": 0.31, "usps": 0.06, "drawn": 0.32}
 MOST_COUNTED = 40  # characters after which a writer is not written with more often
 MANY_LABELS = 20  # of one who wrote letters too
 LEAST_SIZE = 0.45  # of a digit among its writer's; smaller ones are slips of the pen
@@ -240,7 +240,7 @@ def drawn_hands(seed: int, count: int, *, each: int = 6) -> list[Hand]:
     rng = np.random.default_rng((seed, count))
     hands = []
     for _ in range(count):
-        slant, wide = float(rng.normal(0.12, 0.2)), float(rng.uniform(0.4, 0.85))
+        slant, wide = float(rng.normal(0.15, 0.23)), float(rng.uniform(0.4, 0.85))
         in_segments = rng.random() < SEGMENTED
         found: dict[str, tuple[Character, ...]] = {}
         for number, digit in enumerate(DIGITS):
