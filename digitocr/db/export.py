@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-from sqlalchemy import ColumnElement, Select, Text, and_, case, collate, or_, select
+from sqlalchemy import ColumnElement, Select, Text, and_, case, collate, func, or_, select
 from sqlalchemy.orm import Session
 
 from digitocr.db import tables
@@ -68,6 +68,9 @@ CHUNK_ROWS = 20_000
 SHEET_ROWS = 1_048_576  # the most rows a sheet of an .xlsx file has
 
 
+Statement = Select[*tuple[Any, ...]]
+
+
 class Filters(TypedDict, total=False):
     """Which rows are wanted; None, or left out, wants all.
 
@@ -98,7 +101,28 @@ def chunks(
     session: Session, *, size: int = CHUNK_ROWS, **wanted: Unpack[Filters]
 ) -> Iterator[pd.DataFrame]:
     """Yield the frame of `rows` in parts of `size` rows; at least one, which may be empty."""
-    statement = _statement(session)
+    statement = _filtered(_statement(session), wanted)
+    found = session.execute(statement, execution_options={"yield_per": size})
+    some = False
+    for part in found.partitions():
+        some = True
+        yield _frame(part)
+    if not some:
+        yield _frame([])
+
+
+def part(
+    session: Session, start: int, count: int, **wanted: Unpack[Filters]
+) -> tuple[pd.DataFrame, int]:
+    """Collect `count` rows from the one at `start` on, and say how many there are in all."""
+    statement = _filtered(_statement(session), wanted)
+    total = session.scalar(
+        select(func.count()).select_from(statement.order_by(None).subquery())
+    )
+    return _frame(session.execute(statement.offset(start).limit(count))), int(total or 0)
+
+
+def _filtered(statement: Statement, wanted: Filters) -> Statement:
     columns = statement.selected_columns
     for name in ("batch", "form", "field", "status", "source"):
         if (value := wanted.get(name)) is not None:
@@ -107,13 +131,7 @@ def chunks(
         statement = statement.where(columns["read_at"] >= since)
     if (until := wanted.get("until")) is not None:
         statement = statement.where(columns["read_at"] < until)
-    found = session.execute(statement, execution_options={"yield_per": size})
-    some = False
-    for part in found.partitions():
-        some = True
-        yield _frame(part)
-    if not some:
-        yield _frame([])
+    return statement
 
 
 def wide(frame: pd.DataFrame) -> pd.DataFrame:
@@ -164,7 +182,7 @@ def write(
         return writers[Format(format)](parts, stream)
 
 
-def _statement(session: Session) -> Select[*tuple[Any, ...]]:
+def _statement(session: Session) -> Statement:
     """Select the columns of the frame, with a failed page's cause for its reasons."""
     page, reading, form = tables.PageReading, tables.Reading, tables.Form
     decision = tables.Decision

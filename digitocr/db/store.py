@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from importlib.metadata import version
 from typing import Any, cast
 
 import cv2
@@ -19,6 +20,7 @@ import numpy as np
 from sqlalchemy import (
     ColumnElement,
     Table,
+    and_,
     exists,
     func,
     insert,
@@ -47,6 +49,7 @@ from digitocr.types import (
     Verdict,
 )
 
+APP = version("digitocr")
 PNG_SPEED = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # 5 × as fast as the default, 10 % larger
 
 
@@ -403,15 +406,7 @@ def record_decision(session: Session, correction: Correction) -> int:
     DatabaseError
         If the reading, or the glyph of it, is not there (any more).
     """
-    if (correction.verdict is Verdict.ILLEGIBLE) != (correction.text is None):
-        raise ValueError(
-            f"text = {correction.text!r} with verdict '{correction.verdict}': an illegible "
-            "field has no text, any other has one"
-        )
-    if not correction.reviewer.strip():
-        raise ValueError("reviewer is empty: a decision names who made it")
-    if correction.audit and correction.glyph is not None:
-        raise ValueError(f"audit of glyph {correction.glyph}: an audit is of a whole field")
+    row = decision_row(correction)
     there = select(tables.Reading.accepted).where(tables.Reading.id == correction.reading)
     if correction.glyph is not None:
         there = there.join(tables.Glyph, tables.Glyph.reading_id == tables.Reading.id).where(
@@ -429,7 +424,33 @@ def record_decision(session: Session, correction: Correction) -> int:
             f"audit of reading {correction.reading}: it was not accepted, and audits are drawn "
             "from what was"
         )
-    row = tables.Decision(
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def decision_row(correction: Correction) -> tables.Decision:
+    """Make the row of what a person said.
+
+    Raises
+    ------
+    ValueError
+        If the text does not go with the verdict, there is no reviewer, or it is an audit of
+        a glyph.
+    """
+    without_text = correction.verdict in (Verdict.ILLEGIBLE, Verdict.WITHDRAWN)
+    if without_text != (correction.text is None):
+        raise ValueError(
+            f"text = {correction.text!r} with verdict '{correction.verdict}': an illegible "
+            "or withdrawn one has no text, any other has one"
+        )
+    if correction.verdict is Verdict.WITHDRAWN and correction.undoes is None:
+        raise ValueError("verdict = 'withdrawn': name the decision that it takes back")
+    if not correction.reviewer.strip():
+        raise ValueError("reviewer is empty: a decision names who made it")
+    if correction.audit and correction.glyph is not None:
+        raise ValueError(f"audit of glyph {correction.glyph}: an audit is of a whole field")
+    return tables.Decision(
         reading_id=correction.reading,
         glyph_id=correction.glyph,
         verdict=correction.verdict,
@@ -437,18 +458,25 @@ def record_decision(session: Session, correction: Correction) -> int:
         reviewer=correction.reviewer.strip(),
         made_at=correction.made_at,
         audit=correction.audit,
+        claim_id=correction.claim,
+        screen=correction.screen,
+        shown=correction.shown,
+        ms=correction.ms,
+        undoes=correction.undoes,
+        followed=correction.followed,
+        as_written=correction.as_written,
+        app=APP if correction.screen else None,
     )
-    session.add(row)
-    session.flush()
-    return row.id
 
 
 def is_deciding() -> ColumnElement[bool]:
     """Say, in SQL, that a row of `decisions` counts for the field of `readings`.
 
     It is the latest on the same page, form and field, on whichever pass. Only decisions on a
-    whole field: those on glyphs are kept, and decide no value yet. A field of the same name
-    on another form is another field. Needs `page_readings`, `readings` and `forms` joined.
+    whole field: what those on its glyphs come to is written down as one (`following`). A
+    decision that withdraws leaves the field to the machine's reading again. A field of the
+    same name on another form is another field. Needs `page_readings`, `readings` and `forms`
+    joined.
     """
     said = aliased(tables.Decision)
     reading, page = aliased(tables.Reading), aliased(tables.PageReading)
@@ -467,7 +495,10 @@ def is_deciding() -> ColumnElement[bool]:
         )
         .correlate(tables.PageReading, tables.Reading, tables.Form)
     )
-    return tables.Decision.id == last.scalar_subquery()
+    return and_(
+        tables.Decision.id == last.scalar_subquery(),
+        tables.Decision.verdict != Verdict.WITHDRAWN,
+    )
 
 
 def audited(session: Session, *, model: str) -> tuple[AuditedReading, ...]:

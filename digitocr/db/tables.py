@@ -6,8 +6,13 @@ batches ──┐                     models ─────────┐
 documents ┘                                   │ │
    └── pages ── page_readings (a row a pass) ─┴─┘
                    └── readings (a row a field) ── glyphs
-                          └── decisions (append-only)
+                          ├── decisions (append-only)
+                          ├── items (what waits for a person) ── claims (who has it)
+                          └── keyings, seeds (read blind; shown wrong on purpose)
 ```
+
+Beside them: `counts` (how many items wait, by batch, queue and label, so that no page counts a
+million rows), `sessions`, `saved_queries`, and `promotions` (which model reads from now on).
 
 JSON is kept as text, not in the databases' own types: one form on both, comparable, and handed
 to an export as it is. On PostgreSQL `reasons::jsonb` is there for who wants to look inside.
@@ -48,7 +53,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from digitocr.types import PageStatus, Verdict
+from digitocr.types import PageStatus, Screen, Verdict
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -65,6 +70,32 @@ class BatchStatus(StrEnum):
     RUNNING = "running"
     DONE = "done"
     PARTIAL = "partial"
+
+
+class Queue(StrEnum):
+    """What kind of look an item waits for; each has a screen."""
+
+    GROUP = "group"  # one digit among others that were read alike
+    FIELD = "field"
+    CONFLICT = "conflict"  # a rule does not hold, or two who keyed it do not agree
+    BLIND = "blind"  # keyed without seeing the reading, where the form says double_key
+    AUDIT = "audit"  # a random share of what was accepted, blind
+
+
+class ItemState(StrEnum):
+    """open: waits; done: decided; gone: the page was read anew, or the field decided else."""
+
+    OPEN = "open"
+    DONE = "done"
+    GONE = "gone"
+
+
+class ClaimState(StrEnum):
+    """open: someone has it on the screen; saved; released: given back unsaved."""
+
+    OPEN = "open"
+    SAVED = "saved"
+    RELEASED = "released"
 
 
 class Json(TypeDecorator[Any]):
@@ -224,6 +255,12 @@ class PageReading(Base):
             sqlite_where=text("status = 'failed'"),
             postgresql_where=text("status = 'failed'"),
         ),
+        Index(
+            "ix_page_readings_unqueued",
+            "id",
+            sqlite_where=text("NOT queued"),
+            postgresql_where=text("NOT queued"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -238,6 +275,7 @@ class PageReading(Base):
     residual_mm: Mapped[float | None]
     read_at: Mapped[datetime]
     image: Mapped[bytes | None]
+    queued: Mapped[bool] = mapped_column(server_default=false())  # its items were made
 
 
 class Reading(Base):
@@ -312,15 +350,22 @@ class Decision(Base):
     """What a person said; a new row for a new mind. Triggers refuse UPDATE and DELETE.
 
     The highest id is the latest: clocks of two machines may differ, the order of arrival not.
-    `audit`: said of a whole field, by who did not see the machine's text.
+    `audit`: said of a whole field, by who did not see the machine's text. `withdrawn` takes
+    the decision in `undoes` back where nothing was said before it; where something was, that
+    is said again, with `undoes`. The rest is as in `types.Correction`; of decisions made
+    before there were review pages nothing of it is known.
     """
 
     __tablename__ = "decisions"
     __table_args__ = (
         _one_of("verdict", Verdict),
-        CheckConstraint("(verdict = 'illegible') = (text IS NULL)", name="text"),
+        CheckConstraint(
+            "(verdict IN ('illegible', 'withdrawn')) = (text IS NULL)", name="text"
+        ),
+        CheckConstraint("verdict <> 'withdrawn' OR undoes IS NOT NULL", name="undoes"),
         CheckConstraint("length(trim(reviewer)) > 0", name="reviewer"),
         CheckConstraint("NOT audit OR glyph_id IS NULL", name="audit"),
+        _one_of("screen", Screen),
         # For the foreign key. With the many NULLs in it, SQLite would look decisions on
         # fields up by it, all of them for every row of an export.
         Index(
@@ -328,6 +373,12 @@ class Decision(Base):
             "glyph_id",
             sqlite_where=text("glyph_id IS NOT NULL"),
             postgresql_where=text("glyph_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_decisions_claim_id",
+            "claim_id",
+            sqlite_where=text("claim_id IS NOT NULL"),
+            postgresql_where=text("claim_id IS NOT NULL"),
         ),
         {"sqlite_autoincrement": True},
     )
@@ -340,3 +391,163 @@ class Decision(Base):
     reviewer: Mapped[str]
     made_at: Mapped[datetime]
     audit: Mapped[bool] = mapped_column(server_default=false())
+    claim_id: Mapped[str | None]
+    screen: Mapped[str | None]
+    shown: Mapped[bool | None]
+    ms: Mapped[int | None]
+    undoes: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"))
+    followed: Mapped[bool] = mapped_column(server_default=false())
+    as_written: Mapped[bool] = mapped_column(server_default=false())
+    app: Mapped[str | None]
+
+
+class Item(Base):
+    """A digit or a field that waits for a person, or did.
+
+    `label` is what it is shown among: a digit, or the name of a form. `keyed_by` may not have
+    it: who keyed it before. Claimed until `claimed_until`; later anyone may claim it anew.
+    """
+
+    __tablename__ = "items"
+    __table_args__ = (
+        _one_of("queue", Queue),
+        _one_of("state", ItemState),
+        CheckConstraint("(claim_id IS NULL) = (claimed_until IS NULL)", name="claimed"),
+        Index(
+            "ix_items_open",
+            "queue",
+            "label",
+            "priority",
+            sqlite_where=text("state = 'open'"),
+            postgresql_where=text("state = 'open'"),
+        ),
+        Index(
+            "ix_items_glyph_id",
+            "glyph_id",
+            sqlite_where=text("glyph_id IS NOT NULL"),
+            postgresql_where=text("glyph_id IS NOT NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reading_id: Mapped[int] = mapped_column(
+        ForeignKey("readings.id", ondelete="CASCADE"), index=True
+    )
+    glyph_id: Mapped[int | None] = mapped_column(ForeignKey("glyphs.id", ondelete="CASCADE"))
+    batch_id: Mapped[int | None] = mapped_column(
+        ForeignKey("batches.id", ondelete="SET NULL"), index=True
+    )
+    queue: Mapped[str]
+    label: Mapped[str]
+    priority: Mapped[float]
+    state: Mapped[str]
+    keyed_by: Mapped[str | None]
+    claim_id: Mapped[str | None]
+    claimed_until: Mapped[datetime | None]
+
+
+class Claim(Base):
+    """Items that one person has on the screen. The id makes saving it twice once: it is random.
+
+    `cells`: what is shown, in order, as [item, reading, glyph, digit it is shown as]; an item
+    of null is a digit shown wrong on purpose.
+    """
+
+    __tablename__ = "claims"
+    __table_args__ = (_one_of("state", ClaimState),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    reviewer: Mapped[str]
+    queue: Mapped[str]
+    label: Mapped[str]
+    state: Mapped[str]
+    made_at: Mapped[datetime]
+    until: Mapped[datetime]
+    saved_at: Mapped[datetime | None]
+    cells: Mapped[Any] = mapped_column(Json)
+
+
+class Count(Base):
+    """How many items of a batch wait in a queue, under a label."""
+
+    __tablename__ = "counts"
+
+    batch_id: Mapped[int] = mapped_column(
+        ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True
+    )
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(primary_key=True)
+    waiting: Mapped[int]
+
+
+class Keying(Base):
+    """What a person keyed of a field without seeing the reading; decides nothing by itself."""
+
+    __tablename__ = "keyings"
+    __table_args__ = (_one_of("queue", Queue),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reading_id: Mapped[int] = mapped_column(
+        ForeignKey("readings.id", ondelete="CASCADE"), index=True
+    )
+    queue: Mapped[str]
+    text: Mapped[str | None]
+    reviewer: Mapped[str]
+    made_at: Mapped[datetime]
+
+
+class Seed(Base):
+    """A digit that is known, shown under a wrong class; `caught`: the reviewer saw it."""
+
+    __tablename__ = "seeds"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    claim_id: Mapped[str] = mapped_column(index=True)
+    glyph_id: Mapped[int] = mapped_column(
+        ForeignKey("glyphs.id", ondelete="CASCADE"), index=True
+    )
+    shown_as: Mapped[str]
+    reviewer: Mapped[str]
+    caught: Mapped[bool]
+    made_at: Mapped[datetime]
+
+
+class SavedQuery(Base):
+    """Filters of the numbers, under a name."""
+
+    __tablename__ = "saved_queries"
+    __table_args__ = (UniqueConstraint("name"), CheckConstraint("name <> ''", name="name"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    filters: Mapped[Any] = mapped_column(Json)
+    made_by: Mapped[str]
+    made_at: Mapped[datetime]
+
+
+class Promotion(Base):
+    """A person said which model reads from now on; the highest id stands."""
+
+    __tablename__ = "promotions"
+    __table_args__ = (
+        CheckConstraint("length(trim(promoted_by)) > 0", name="promoted_by"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model: Mapped[str]
+    fingerprint: Mapped[str]
+    promoted_by: Mapped[str]
+    promoted_at: Mapped[datetime]
+    note: Mapped[str]
+
+
+class ReviewSession(Base):
+    """A browser that was let in; `id` is the SHA-256 of what its cookie holds."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    reviewer: Mapped[str]
+    made_at: Mapped[datetime]

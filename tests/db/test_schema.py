@@ -147,6 +147,56 @@ def test_going_back_to_the_first_schema_keeps_rows_and_forgets_audits(
     desk.engine.dispose()
 
 
+def test_a_database_of_the_second_schema_keeps_its_decisions_and_their_numbers(
+    draw: Any, own_url: str
+) -> None:
+    desk = draw.desk(schema.connect(own_url, create=False))
+    desk.arrive()
+    desk.save(draw.page(*draw.some), sure_from={FieldType.INTEGER: 0.9})
+    desk.decide("votes", "0472", audit=True)
+    said = desk.decide("valid", "58")
+    migrate(desk.engine, command.downgrade, "0002")
+    desk.engine.dispose()
+    with pytest.raises(SchemaError, match="db upgrade"):
+        schema.connect(own_url, create=False)
+    assert schema.upgrade(own_url) == ("0002", schema.head())
+    assert schema.check(own_url) == schema.head()
+    with desk.engine.connect() as connection:
+        kept = connection.execute(
+            text("SELECT id, text, audit, screen, followed FROM decisions ORDER BY id")
+        ).all()
+    assert [(row[1], bool(row[2]), row[3], bool(row[4])) for row in kept] == [
+        ("0472", True, None, False),
+        ("58", False, None, False),
+    ]
+    assert desk.decide("valid", "59") > said  # an id is never given twice
+    with pytest.raises(DBAPIError, match="kept for good"), desk.engine.begin() as connection:
+        connection.execute(text("UPDATE decisions SET text = '1'"))
+    desk.engine.dispose()
+
+
+def test_a_decision_that_was_withdrawn_cannot_go_back_to_the_second_schema(
+    draw: Any, own_url: str
+) -> None:
+    desk = draw.desk(schema.connect(own_url, create=False))
+    desk.arrive()
+    desk.save(draw.page(*draw.some))
+    said = desk.decide("valid", "58")
+    with desk.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO decisions (reading_id, verdict, reviewer, made_at, undoes) "
+                "SELECT reading_id, 'withdrawn', reviewer, made_at, id FROM decisions "
+                f"WHERE id = {said}"
+            )
+        )
+    assert list(desk.rows(field="valid")["status"]) == ["review"]
+    with pytest.raises(RuntimeError, match="withdrawn"):
+        migrate(desk.engine, command.downgrade, "0002")
+    assert schema.check(own_url) == schema.head()
+    desk.engine.dispose()
+
+
 def test_a_schema_this_version_does_not_know_asks_for_a_newer_digitocr(own_url: str) -> None:
     engine = schema.make_engine(own_url)
     with engine.begin() as connection:

@@ -1,0 +1,135 @@
+"""Audits: accepted readings drawn at random to be keyed blind, and what those keyed say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import exists, func, insert, select
+from sqlalchemy.orm import Session
+
+from digitocr.db import items, tables
+from digitocr.db.store import is_deciding, is_latest_pass
+from digitocr.db.tables import ItemState, Queue
+from digitocr.recognition.promise import LEVEL, upper_bound
+from digitocr.types import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class AuditStanding:
+    """What audits say of accepted readings: of `audited`, `wrong` were not as keyed blind.
+
+    `bound`: the share of wrong ones is at most this, `level` sure; None before the first.
+    """
+
+    audited: int
+    wrong: int
+    waiting: int
+
+    @property
+    def bound(self) -> float | None:
+        return upper_bound(self.wrong, self.audited) if self.audited else None
+
+    @property
+    def level(self) -> float:
+        return LEVEL
+
+
+def draw(
+    session: Session, count: int, rng: np.random.Generator, *, batch: int | None = None
+) -> int:
+    """Draw accepted readings at random, each with the same chance; give how many.
+
+    Those that were drawn before, or that a person decided on, are not drawn again.
+    """
+    reading, page = tables.Reading, tables.PageReading
+    drawn = exists().where(
+        tables.Item.reading_id == reading.id, tables.Item.queue == Queue.AUDIT
+    )
+    wanted = (
+        select(reading.id, tables.Page.document_id, tables.Form.name)
+        .join(page, page.id == reading.page_reading_id)
+        .join(tables.Page, tables.Page.id == page.page_id)
+        .join(tables.Form, tables.Form.id == page.form_id)
+        .outerjoin(tables.Decision, is_deciding())
+        .where(reading.accepted, is_latest_pass(), ~drawn, tables.Decision.id.is_(None))
+        .order_by(reading.id)
+    )
+    if batch is not None:
+        came = select(tables.Arrival.document_id).where(tables.Arrival.batch_id == batch)
+        wanted = wanted.where(tables.Page.document_id.in_(came))
+    found = session.execute(wanted).all()
+    if not found:
+        return 0
+    picked = rng.choice(len(found), size=min(count, len(found)), replace=False)
+    batches = items.batches_of(session, {found[i][1] for i in picked})
+    order = rng.random(len(picked))
+    rows = [
+        {
+            "reading_id": found[i][0],
+            "glyph_id": None,
+            "batch_id": batches.get(found[i][1]),
+            "queue": Queue.AUDIT.value,
+            "label": found[i][2],
+            "priority": float(place),
+            "state": ItemState.OPEN.value,
+            "keyed_by": None,
+            "claim_id": None,
+            "claimed_until": None,
+        }
+        for i, place in zip(picked, order, strict=True)
+    ]
+    session.execute(insert(tables.Item), rows)
+    items.change_counts(
+        session, Counter((row["batch_id"], row["queue"], row["label"]) for row in rows)
+    )
+    return len(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Watchfulness:
+    """How many of the digits that were shown wrong on purpose a person noticed."""
+
+    shown: int
+    caught: int
+
+    @property
+    def most_missed(self) -> float | None:
+        """The share they miss is at most this; None before the first."""
+        return upper_bound(self.shown - self.caught, self.shown) if self.shown else None
+
+
+def watchfulness(session: Session, reviewer: str) -> Watchfulness:
+    """Count the seeded digits of one person."""
+    seed = tables.Seed
+    rows = session.execute(
+        select(seed.caught, func.count()).where(seed.reviewer == reviewer).group_by(seed.caught)
+    )
+    found = {bool(caught): number for caught, number in rows}
+    return Watchfulness(sum(found.values()), found.get(True, 0))
+
+
+def standing(session: Session) -> AuditStanding:
+    """Count what was audited; the first audit of a field counts, as in `store.audited`."""
+    decision, reading, page = tables.Decision, tables.Reading, tables.PageReading
+    first = (
+        select(func.min(decision.id).label("id"))
+        .join(reading, reading.id == decision.reading_id)
+        .join(page, page.id == reading.page_reading_id)
+        .where(decision.audit, decision.verdict != Verdict.WITHDRAWN)
+        .group_by(page.page_id, page.form_id, reading.field)
+        .subquery()
+    )
+    rows = session.execute(
+        select(decision.text, reading.text)
+        .join(reading, reading.id == decision.reading_id)
+        .where(decision.id.in_(select(first.c.id)))
+    ).all()
+    waiting = session.scalar(
+        select(func.coalesce(func.sum(tables.Count.waiting), 0)).where(
+            tables.Count.queue == Queue.AUDIT
+        )
+    )
+    wrong = sum(said != read for said, read in rows)
+    return AuditStanding(len(rows), wrong, int(waiting or 0))

@@ -1,0 +1,93 @@
+"""What the screens share: the database, the templates, who asks, and how an answer is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy import Engine
+
+from digitocr.review.pictures import PagePictures
+from digitocr.review.safety import Door
+from digitocr.review.words import FILTERS
+from digitocr.settings import Settings
+
+HTML = Path(__file__).parent / "html"
+STATIC = Path(__file__).parent / "static"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Desk:
+    """What every screen needs. `now` is the clock, so that a test can turn it."""
+
+    engine: Engine
+    settings: Settings
+    door: Door
+    pages: PagePictures
+    environment: Environment
+    now: Callable[[], datetime]
+
+
+def make_desk(
+    engine: Engine, settings: Settings, *, now: Callable[[], datetime] | None = None
+) -> Desk:
+    """Lay the desk for one server."""
+    environment = Environment(
+        loader=FileSystemLoader(HTML),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    return Desk(
+        engine=engine,
+        settings=settings,
+        door=Door(engine),
+        pages=PagePictures(engine, settings),
+        environment=environment,
+        now=now or (lambda: datetime.now(UTC)),
+    )
+
+
+def desk_of(request: Request) -> Desk:
+    """Find the desk of the server a request came to."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def reviewer_of(request: Request) -> str:
+    """Name the person whose browser asks."""
+    reviewer: str = request.state.reviewer
+    return reviewer
+
+
+AtDesk = Annotated[Desk, Depends(desk_of)]
+Reviewer = Annotated[str, Depends(reviewer_of)]
+
+
+def render(request: Request, name: str, **values: Any) -> str:
+    """Fill a template with what it needs and who asks."""
+    template = desk_of(request).environment.get_template(name)
+    return template.render(
+        reviewer=request.state.reviewer,
+        csrf=request.state.csrf,
+        path=request.url.path,
+        **values,
+    )
+
+
+def page(request: Request, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """Answer with a page, or a part of one."""
+    return HTMLResponse(render(request, name, **values), status)
+
+
+def refuse(message: str, status: int = 422, **more: Any) -> JSONResponse:
+    """Answer a script of ours that something cannot be done, in words for the person."""
+    return JSONResponse({"message": message, **more}, status)

@@ -1,0 +1,96 @@
+"""Blind keying: fields without what was read, for `double_key` and for audits.
+
+Nothing of the reading is in the page, in its answers or in its addresses: pictures are asked
+for by claim and place.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+
+from digitocr.db import claims, deciding, items, review, schema
+from digitocr.db.claims import ClaimError
+from digitocr.db.following import typed
+from digitocr.db.tables import Queue
+from digitocr.recognition.checks import value_of
+from digitocr.review import desk as desks
+from digitocr.review.desk import AtDesk, Reviewer
+from digitocr.review.saying import Sent
+
+router = APIRouter()
+FIELDS_A_PAGE = 12
+SCREENS = {
+    Queue.BLIND: ("Key what is written", "The form asks for these fields to be keyed twice."),
+    Queue.AUDIT: (
+        "Key what is written",
+        "A random sample of accepted numbers. What the machine read is not shown, so that what "
+        "you key says how often it is wrong.",
+    ),
+}
+
+
+@router.get("/blind")
+def blind(request: Request, desk: AtDesk, reviewer: Reviewer, claim: str = "") -> HTMLResponse:
+    """Show fields that the form wants keyed, without what was read."""
+    return _screen(request, desk, reviewer, Queue.BLIND, claim)
+
+
+@router.get("/audit")
+def audit(request: Request, desk: AtDesk, reviewer: Reviewer, claim: str = "") -> HTMLResponse:
+    """Show fields of the audit, without what was read."""
+    return _screen(request, desk, reviewer, Queue.AUDIT, claim)
+
+
+@router.post("/claims/{claim}/keyed")
+def save(desk: AtDesk, reviewer: Reviewer, claim: str, sent: Sent) -> Response:
+    """Save what was keyed; whether it is what was read is not said."""
+    with schema.writing(desk.engine) as session:
+        claimed = claims.load(session, claim, reviewer=reviewer)
+        if claimed.queue not in SCREENS:
+            raise ClaimError("these fields are not keyed blind")
+        if any(not 0 <= place < len(claimed.cells) for place in sent.said):
+            raise ClaimError("the page has no such place")
+        readings = {place: claimed.cells[place].reading for place in sent.said}
+        views = review.fields(session, readings.values())
+        keyed: dict[int, str | None] = {}
+        for place, one in sent.said.items():
+            field = views[readings[place]].field
+            try:
+                keyed[place] = (
+                    None if one.illegible else value_of(field, typed(field, one.text))
+                )
+            except ValueError as error:
+                return desks.refuse(f"Number {place + 1}: {error}.", place=place)
+        saved = deciding.save_keyed(
+            session, claim, keyed, reviewer=reviewer, now=desk.now(), ms=sent.ms
+        )
+    body = {"saved": saved.saved, "dropped": saved.dropped, "again": saved.again}
+    if saved.dropped:
+        body["message"] = f"{len(saved.dropped)} were not saved: somebody else has them now."
+    return JSONResponse(body, 409 if saved.dropped else 200)
+
+
+def _screen(
+    request: Request, desk: AtDesk, reviewer: str, queue: Queue, claim: str
+) -> HTMLResponse:
+    with schema.writing(desk.engine) as session:
+        items.fill(session)
+        now = desk.now()
+        claimed = claims.resume(session, claim, reviewer=reviewer, now=now) if claim else None
+        if claimed is None or claimed.queue is not queue:
+            claimed = claims.take(
+                session, queue, reviewer=reviewer, now=now, limit=FIELDS_A_PAGE
+            )
+    with schema.reading(desk.engine) as session:
+        waiting = sum(w.number for w in review.waiting(session) if w.queue == queue)
+        views = review.fields(session, [c.reading for c in claimed.cells]) if claimed else {}
+    title, why = SCREENS[queue]
+    named = [
+        (views[cell.reading].field.title, views[cell.reading].form)
+        for cell in (claimed.cells if claimed else ())
+    ]
+    return desks.page(
+        request, "keying.html", claim=claimed, named=named, title=title, why=why,
+        waiting=waiting, screen=request.url.path,
+    )  # fmt: skip

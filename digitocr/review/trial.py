@@ -1,0 +1,157 @@
+"""Try it: a digit that is drawn, or a picture of a number, read at once; nothing is kept."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+from PIL import Image, ImageOps, UnidentifiedImageError
+from starlette.concurrency import run_in_threadpool
+
+from digitocr.review import desk as desks
+from digitocr.review.desk import AtDesk, Desk
+from digitocr.review.words import in_words
+from digitocr.types import Gray, Reading
+
+router = APIRouter()
+MOST_BYTES = 10_000_000
+MOST_PIXELS = 40_000_000
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+LONGEST = 1600  # pixels of the longer side that are read
+_once = threading.Lock()
+_loaded: dict[str, Any] = {}
+
+
+class PictureError(ValueError):
+    """What was sent is no picture that is taken; the words are for the person."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tried:
+    """What both readers say: of one digit all ten bars, and of a number its reading."""
+
+    bars: tuple[tuple[str, float], ...]
+    seen: str  # the 28 × 28 that the classifier saw, PNG, base64
+    reading: Reading
+    is_digit: bool
+    ms: float
+
+
+@router.get("/try")
+def trial(request: Request) -> HTMLResponse:
+    """Show the pad."""
+    return desks.page(request, "try.html")
+
+
+@router.post("/try/digit")
+async def digit(request: Request, desk: AtDesk) -> Response:
+    """Read what was drawn or sent as one digit, and as a number."""
+    return await _answer(request, desk)
+
+
+@router.get("/try/seen.png")
+def seen(data: str = "") -> Response:
+    """Give back the picture a page was told of: pages load no pictures out of themselves."""
+    try:
+        raw = base64.urlsafe_b64decode(data)
+    except ValueError:
+        return Response(status_code=404)
+    if len(raw) != 28 * 28:
+        return Response(status_code=404)
+    _, encoded = cv2.imencode(".png", np.frombuffer(raw, np.uint8).reshape(28, 28))
+    return Response(encoded.tobytes(), media_type="image/png")
+
+
+async def _answer(request: Request, desk: Desk) -> Response:
+    data = await request.body()
+    try:
+        gray = await run_in_threadpool(decode, data)
+    except PictureError as error:
+        return desks.refuse(str(error))
+    tried = await run_in_threadpool(_read, gray, desk)
+    return desks.page(
+        request,
+        "tried.html",
+        tried=tried,
+        reasons=[in_words(reason) for reason in tried.reading.reasons],
+    )
+
+
+def decode(data: bytes) -> Gray:
+    """Open a picture that somebody sent, and nothing else, as gray on white.
+
+    Raises
+    ------
+    PictureError
+        If it is none, of a kind that is not taken, or too large.
+    """
+    if not data:
+        raise PictureError("That is empty: choose a picture.")
+    if len(data) > MOST_BYTES:
+        raise PictureError("That is larger than 10 MB: choose a smaller picture.")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MOST_PIXELS:
+                raise PictureError(
+                    f"That has {width} × {height} pixels, which is too large: crop it first."
+                )
+            image.draft("L", (LONGEST, LONGEST))
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode in ("RGBA", "LA", "PA", "P"):
+                upright = upright.convert("RGBA")
+                white = Image.new("RGBA", upright.size, "white")
+                white.alpha_composite(upright)
+                upright = white
+            gray = upright.convert("L")
+            gray.thumbnail((LONGEST, LONGEST))
+    except PictureError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise PictureError("That has too many pixels, which is too large: crop it.") from error
+    except (
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        ValueError,
+    ) as error:
+        raise PictureError(
+            "That is no picture that can be read: PNG, JPEG, TIFF, BMP or WebP."
+        ) from error
+    return np.asarray(gray, np.uint8).copy()
+
+
+def _read(gray: Gray, desk: Desk) -> Tried:
+    # The readers bring LiteRT, for which starting need not wait.
+    from digitocr.imaging.normalization import ink_intensity, normalize
+    from digitocr.numbers import load_readers, read_number
+    from digitocr.recognition.acceptance import Acceptance
+    from digitocr.recognition.classifier import DIGITS, classify_glyphs
+
+    with _once:
+        if not _loaded:
+            _loaded["readers"] = load_readers(desk.settings)
+        model, sequence = _loaded["readers"]
+        started = time.perf_counter()
+        glyph = normalize(ink_intensity(gray))
+        row = classify_glyphs([glyph], model)[0]
+        acceptance = Acceptance(desk.settings.accept_digit, desk.settings.accept_field)
+        reading = read_number(gray, model, acceptance, sequence=sequence)
+        ms = 1000 * (time.perf_counter() - started)
+    pixels = np.clip(np.rint(glyph * 255), 0, 255).astype(np.uint8)
+    other = float(row[len(DIGITS)]) if len(row) > len(DIGITS) else 0.0
+    return Tried(
+        bars=tuple((name, float(row[i])) for i, name in enumerate(model.card.classes)),
+        seen=base64.urlsafe_b64encode(pixels.tobytes()).decode(),
+        reading=reading,
+        is_digit=other <= 0.8,
+        ms=ms,
+    )

@@ -1,0 +1,443 @@
+"""The review pages in a real browser: Debian's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from sqlalchemy import func, select
+
+from digitocr.db import claims, review, schema, tables
+from digitocr.review import pictures
+
+pytestmark = pytest.mark.slow
+SHOWN = {"blank": "␣", "none": "×", "?": "?"}
+
+
+def open_group(
+    visit: Any, served: Any, who: str = "ana", size: int = 200, **options: Any
+) -> Any:
+    seen = visit(served.link(who), **options)
+    seen.page.goto(f"{served.base}/group/5?size={size}")
+    seen.page.locator("#sheet[data-ready]").wait_for()
+    return seen
+
+
+def claim_of(page: Any) -> str:
+    return str(page.locator(".grid").get_attribute("data-claim"))
+
+
+def cells_of(served: Any, claim: str, who: str = "ana") -> Any:
+    with schema.reading(served.engine) as session:
+        return claims.load(session, claim, reviewer=who).cells
+
+
+def count(served: Any, column: Any, *where: Any) -> int:
+    with schema.reading(served.engine) as session:
+        return session.scalar(select(func.count(column)).where(*where)) or 0
+
+
+def until_saved(page: Any, claim: str) -> None:
+    page.wait_for_function(
+        "claim => document.querySelector('.grid')?.dataset.claim !== claim", arg=claim
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "scale"),
+    [
+        (1280, 1),
+        (600, 2),
+        pytest.param(1280, 2, marks=pytest.mark.soak),
+        pytest.param(900, 1, marks=pytest.mark.soak),
+    ],
+)
+def test_every_cell_shows_the_pixels_of_its_own_digit(
+    visit: Any, served: Any, width: int, scale: int
+) -> None:
+    seen = open_group(
+        visit, served, viewport={"width": width, "height": 900}, device_scale_factor=scale
+    )
+    page = seen.page
+    cells = cells_of(served, claim_of(page))
+    assert len(cells) == 200
+    with schema.reading(served.engine) as session:
+        crops = review.glyph_crops(session, [cell.glyph for cell in cells])
+    page.wait_for_load_state("networkidle")
+    page.keyboard.press("End")
+    boxes = page.evaluate(
+        "() => [...document.querySelectorAll('.cell .crop')].map(e => {"
+        "const b = e.getBoundingClientRect(); return [b.left + scrollX, b.top + scrollY]})"
+    )
+    whole = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("L")
+    shot = np.asarray(whole)
+    tiles = np.stack([pictures.tile(crops[cell.glyph]) for cell in cells]).astype(float)
+    off = 0
+    for place, (left, top) in enumerate(boxes):
+        x, y = round(left * scale), round(top * scale)
+        side = pictures.TILE * scale
+        part = np.asarray(shot[y : y + side, x : x + side], np.float32)
+        small = cv2.resize(part, (pictures.TILE, pictures.TILE), interpolation=cv2.INTER_AREA)
+        differences = np.abs(tiles - small).mean(axis=(1, 2))
+        if int(differences.argmin()) != place or differences[place] > 6:
+            off += 1
+    assert off <= 1  # the cell with the focus has a ring over its edge
+    assert seen.wrong == []
+
+
+def test_a_page_of_200_digits_is_one_picture_and_asks_nobody_else(
+    visit: Any, served: Any
+) -> None:
+    seen = visit(served.link())
+    seen.page.wait_for_load_state("networkidle")
+    seen.asked.clear()
+    seen.page.goto(f"{served.base}/group/5")
+    seen.page.locator("#sheet[data-ready]").wait_for()
+    assert seen.page.locator(".cell").count() == 200
+    asked = set(seen.asked)
+    assert len([url for url in asked if claim_of(seen.page) in url]) == 1
+    assert len(asked) <= 9  # with the next page, which is claimed ahead
+    assert [url for url in seen.asked if not url.startswith(served.base)] == []
+    bottom = seen.page.locator("[data-do=save]").bounding_box()
+    assert bottom["y"] + bottom["height"] <= 800
+    assert "%" not in seen.page.locator("#work").inner_text()
+    assert seen.wrong == []
+
+
+def test_marks_by_key_agree_with_a_model_of_the_page(visit: Any, served: Any) -> None:
+    """Fifty mixed steps: arrows, digits, blank, not a digit, not sure, undo and redo."""
+    seen = open_group(visit, served)
+    page = seen.page
+    rng = random.Random(7)
+    wide, total = 20, 200
+    place, marks, steps, undone = 0, {}, [], []
+    page.locator(".cell").first.focus()
+    keys = {"Delete": "none", "-": "blank", " ": "?"} | {d: d for d in "0123456789"}
+
+    def put(at: int, mark: str | None) -> None:
+        marks.pop(at, None)
+        if mark is not None:
+            marks[at] = mark
+
+    for _ in range(60):
+        key = rng.choice(
+            ["ArrowRight"] * 3 + ["ArrowDown", "ArrowLeft", "ArrowUp", "End", "Home"]
+            + ["Control+z"] * 3 + ["Control+y"] * 2 + [*keys] + ["5"] * 3
+        )  # fmt: skip
+        page.keyboard.press("Space" if key == " " else key)
+        if key == "ArrowRight":
+            place = min(total - 1, place + 1)
+        elif key == "ArrowLeft":
+            place = max(0, place - 1)
+        elif key == "ArrowDown":
+            place += wide if place + wide < total else 0
+        elif key == "ArrowUp":
+            place -= wide if place >= wide else 0
+        elif key == "Home":
+            place -= place % wide
+        elif key == "End":
+            place += wide - 1 - place % wide
+        elif key == "Control+z":
+            if steps:
+                step = steps.pop()
+                undone.append(step)
+                place = step[0]
+                put(place, step[1])
+        elif key == "Control+y":
+            if undone:
+                step = undone.pop()
+                steps.append(step)
+                place = step[0]
+                put(place, step[2])
+        else:
+            mark = None if keys[key] == "5" else keys[key]
+            if marks.get(place) != mark:
+                steps.append((place, marks.get(place), mark))
+                undone = []
+                put(place, mark)
+    found = page.evaluate(
+        "() => Object.fromEntries([...document.querySelectorAll('.cell.marked')]"
+        ".map(c => [c.dataset.i, c.querySelector('b').textContent]))"
+    )
+    assert found == {str(at): SHOWN.get(mark, mark) for at, mark in marks.items()}
+    assert page.evaluate("document.activeElement.dataset.i") == str(place)
+    page.keyboard.press("Shift+Numpad3")  # what it sends with the lock on
+    assert page.locator(f'.cell[data-i="{place}"] b').inner_text() == "3"
+    assert seen.wrong == []
+
+
+def test_enter_saves_exactly_the_marks_and_shows_the_next_page(visit: Any, served: Any) -> None:
+    seen = open_group(visit, served)
+    page = seen.page
+    claim = claim_of(page)
+    cells = cells_of(served, claim)
+    page.locator(".cell").nth(3).click()
+    page.keyboard.press("8")
+    page.locator(".cell").nth(40).click()
+    page.keyboard.press("Delete")
+    page.keyboard.press("Enter")
+    until_saved(page, claim)
+    page.locator("#said.good").wait_for()
+    with schema.reading(served.engine) as session:
+        said = {
+            glyph: (verdict, text)
+            for glyph, verdict, text in session.execute(
+                select(tables.Decision.glyph_id, tables.Decision.verdict, tables.Decision.text)
+                .where(tables.Decision.glyph_id.is_not(None))
+            )
+        }  # fmt: skip
+    wanted = {cell.glyph: ("confirmed", "5") for cell in cells}
+    wanted[cells[3].glyph] = ("corrected", "8")
+    wanted[cells[40].glyph] = ("illegible", None)
+    assert said == wanted
+    assert page.locator(".cell").count() == 200
+    assert not {c.glyph for c in cells_of(served, claim_of(page))} & set(said)
+    assert page.evaluate("document.activeElement.dataset.i") == "0"
+
+    before = count(served, tables.Decision.id)
+    page.keyboard.press("Backspace")
+    page.locator("#said", has_text="open again").wait_for()
+    assert count(served, tables.Decision.id) >= before + 200
+    restored = cells_of(served, claim_of(page))
+    assert [cell.glyph for cell in restored] == [cell.glyph for cell in cells]
+    assert page.locator(".cell.marked").count() == 2
+    assert page.locator('.cell[data-i="3"] b').inner_text() == "8"
+    assert seen.wrong == []
+
+
+def test_a_killed_server_keeps_the_marks_and_saves_them_once(
+    visit: Any, program: Any, url: str
+) -> None:
+    first = program(url)
+    seen = visit(first.link, strict=False)
+    page = seen.page
+    base = f"http://127.0.0.1:{first.port}"
+    page.goto(f"{base}/group/5")
+    page.locator("#sheet[data-ready]").wait_for()
+    claim = claim_of(page)
+    page.locator(".cell").nth(2).click()
+    page.keyboard.press("8")
+    page.reload()
+    page.locator("#sheet[data-ready]").wait_for()
+    assert claim_of(page) == claim
+    assert page.locator('.cell[data-i="2"] b').inner_text() == "8"
+    first.process.kill()
+    first.process.wait()
+    page.keyboard.press("Enter")
+    page.locator("#said", has_text="your marks are kept").wait_for()
+    assert page.locator(".cell.marked").count() == 1
+    program(url, first.port)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    until_saved(page, claim)
+    engine = schema.connect(url, create=False)
+    with schema.reading(engine) as session:
+        rows = session.execute(
+            select(tables.Decision.glyph_id, tables.Decision.text)
+            .where(tables.Decision.claim_id == claim, tables.Decision.glyph_id.is_not(None))
+        ).all()  # fmt: skip
+    engine.dispose()
+    assert len(rows) == len({glyph for glyph, _ in rows}) == 200
+    assert [text for _, text in rows].count("8") == 1
+
+
+def test_two_people_see_different_digits_and_a_late_page_is_told(
+    visit: Any, served: Any
+) -> None:
+    ana, ben = (
+        open_group(visit, served, who, size=100, strict=False) for who in ("ana", "ben")
+    )
+    mine = cells_of(served, claim_of(ana.page))
+    theirs = cells_of(served, claim_of(ben.page), "ben")
+    assert not {c.item for c in mine} & {c.item for c in theirs}
+    with schema.writing(served.engine) as session:
+        for cell in mine[:3]:
+            item = session.get_one(tables.Item, cell.item)
+            item.claim_id, item.claimed_until = "x", item.claimed_until
+    ana.page.keyboard.press("Enter")
+    ana.page.locator("#said.bad", has_text="3 of this page were not").wait_for()
+    claim = claim_of(ben.page)
+    ben.page.goto("about:blank")
+    for _ in range(50):
+        with schema.reading(served.engine) as session:
+            if session.get_one(tables.Claim, claim).state == "released":
+                break
+        ben.page.wait_for_timeout(50)
+    assert count(served, tables.Claim.id, tables.Claim.id == claim,
+                 tables.Claim.state == "released") == 1  # fmt: skip
+
+
+def test_blind_keying_never_shows_what_was_read(visit: Any, served: Any) -> None:
+    answers: list[str] = []
+    seen = visit(served.link())
+    seen.page.on(
+        "response",
+        lambda r: (
+            answers.append(r.text())
+            if "text" in r.headers.get("content-type", "") and "/static/" not in r.url
+            else None
+        ),
+    )
+    seen.page.goto(f"{served.base}/blind")
+    assert seen.page.locator("[data-key]").count() == 12
+    seen.page.wait_for_load_state("networkidle")
+    work = seen.page.evaluate("document.querySelector('#work').outerHTML")
+    token = seen.page.locator("#form").get_attribute("data-claim")
+    for text in [work, *[answer.split('<main id="work">')[-1] for answer in answers]]:
+        assert "64" not in text.replace(token, "")
+    assert seen.page.locator("[data-key]").first.input_value() == ""
+    assert seen.wrong == []
+
+
+def test_the_field_review_visits_only_doubtful_digits_and_takes_one_key_each(
+    visit: Any, served: Any
+) -> None:
+    seen = visit(served.link())
+    page = seen.page
+    page.goto(f"{served.base}/field")
+    assert page.locator("[data-digit]").count() == 1
+    assert page.evaluate("document.activeElement.matches('[data-unsure]')")
+    page.locator(".place img").wait_for()
+    assert "could not be explained" in page.locator(".reasons").inner_text()
+    assert page.locator("[data-chip]").all_inner_texts() == ["7", "3"]
+    claim = page.locator("#form").get_attribute("data-claim")
+    page.keyboard.press("3")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "claim => document.querySelector('#form').dataset.claim !== claim", arg=claim
+    )
+    with schema.reading(served.engine) as session:
+        (said,) = session.scalars(select(tables.Decision)).all()
+    assert (said.text, said.verdict, said.screen, said.claim_id) == (
+        "3", "corrected", "field", claim,
+    )  # fmt: skip
+    assert seen.wrong == []
+
+
+def test_a_conflict_offers_the_digit_that_mends_the_sum_and_takes_nothing_by_itself(
+    visit: Any, served: Any
+) -> None:
+    seen = visit(served.link(), strict=False)
+    page = seen.page
+    page.goto(f"{served.base}/conflict")
+    assert "n14 is 17" in page.locator(".offer").inner_text()
+    assert page.locator('[data-name="n14"]').input_value() == "12"
+    page.locator("[data-do=save]").click()
+    page.locator("[data-broken]", has_text="does not come out").wait_for()
+    assert count(served, tables.Decision.id) == 0
+    page.locator("[data-offer]").click()
+    claim = page.locator("#form").get_attribute("data-claim")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "claim => document.querySelector('#form')?.dataset.claim !== claim", arg=claim
+    )
+    page.locator("[data-do=as-written]").click()
+    page.wait_for_function(
+        "() => performance.getEntriesByType('navigation').length && document.readyState"
+    )
+    for _ in range(100):
+        if count(served, tables.Decision.id) == 6:
+            break
+        page.wait_for_timeout(50)
+    with schema.reading(served.engine) as session:
+        said = session.scalars(select(tables.Decision).order_by(tables.Decision.id)).all()
+    assert [one.text for one in said] == ["17", "30", "47", "12", "30", "47"]
+    assert [one.as_written for one in said] == [False] * 3 + [True] * 3
+
+
+def test_boxes_lie_over_their_fields_at_every_zoom(visit: Any, served: Any) -> None:
+    seen = visit(served.link())
+    page = seen.page
+    page.goto(f"{served.base}/page/1")
+    for zoom in ("50", "100", "200"):
+        page.locator("#zoom").select_option(zoom)
+        off = page.evaluate(
+            "() => { const s = document.querySelector('.sheet img').getBoundingClientRect();"
+            "const k = s.width / 400; return Math.max(...[...document.querySelectorAll('.box')]"
+            ".map((g, i) => { const b = g.querySelector('rect').getBoundingClientRect();"
+            "return Math.max(Math.abs(b.left - s.left - 20 * k),"
+            "Math.abs(b.top - s.top - (20 + 28 * i) * k)); })); }"
+        )
+        assert off <= 2
+    order = []
+    page.locator("h1").click()
+    for _ in range(3):
+        page.keyboard.press("n")
+        page.locator("#number").wait_for()
+        page.wait_for_timeout(100)
+        order.append(page.locator('[aria-current="true"] span').first.inner_text())
+    assert order == ["Number 0", "Number 1", "Number 2"]
+    assert seen.wrong == []
+
+
+def test_a_digit_that_is_drawn_is_read(visit: Any, served: Any) -> None:
+    seen = visit(served.link())
+    page = seen.page
+    page.goto(f"{served.base}/try")
+    pad = page.locator("#pad").bounding_box()
+    x, y = pad["x"], pad["y"]
+    page.mouse.move(x + 80, y + 70)
+    page.mouse.down()
+    for to in ((150, 68), (215, 70), (185, 130), (155, 190), (130, 245)):
+        page.mouse.move(x + to[0], y + to[1], steps=6)
+    page.mouse.up()
+    page.locator(".answer").wait_for(timeout=60000)
+    assert page.locator(".answer").inner_text() == "7"
+    assert page.locator(".bars meter").count() >= 10
+    assert page.locator(".seen").evaluate("image => image.naturalWidth") == 28
+    page.locator("[data-do=clear]").click()
+    assert page.locator(".answer").count() == 0
+    assert seen.wrong == []
+
+
+SCREENS = [
+    "/", "/batch/monday", "/group/5", "/group/1", "/field", "/conflict", "/blind", "/audit",
+    "/page/1#f1", "/query", "/try",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.soak)])
+def test_axe_finds_nothing_on_any_screen(visit: Any, served: Any, scheme: str) -> None:
+    seen = visit(served.link(), color_scheme=scheme)
+    for screen in SCREENS:
+        seen.page.goto(served.base + screen)
+        seen.page.wait_for_timeout(100)
+        found = Axe().run(seen.page)
+        assert found.violations_count == 0, screen + "\n" + found.generate_report()
+    assert seen.wrong == []
+    assert [url for url in seen.asked if not url.startswith(served.base)] == []
+
+
+@pytest.mark.soak
+def test_the_whole_job_is_done_by_keyboard(visit: Any, served: Any) -> None:
+    seen = visit(served.link())
+    page = seen.page
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('href')") == "/group/5":
+            break
+    page.keyboard.press("Enter")
+    page.locator("#sheet[data-ready]").wait_for()
+    for _ in range(3):
+        claim = claim_of(page)
+        page.keyboard.press("Enter")
+        until_saved(page, claim)
+        assert page.evaluate("document.activeElement !== document.body")
+    page.locator(".done").wait_for()
+    assert count(served, tables.Decision.id, tables.Decision.glyph_id.is_not(None)) == 434
+    assert seen.wrong == []
+
+
+@pytest.mark.soak
+def test_nothing_scrolls_sideways_at_twice_the_size(visit: Any, served: Any) -> None:
+    seen = visit(served.link(), viewport={"width": 640, "height": 400})
+    for screen in SCREENS:
+        seen.page.goto(served.base + screen)
+        wide = seen.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 640, screen
