@@ -247,8 +247,9 @@ def test_a_deployment_run_by_a_worker_fills_the_database(folder):
         prefect(folder, env, "work-pool", "create", "ocr", "--type", "process")
         with running(folder, "worker", env, "worker", "start", "--pool", "ocr"):
             prefect(folder, env, "deploy", "--all")
-            (deployment,) = asked(env, "deployments/filter", {})
-            assert deployment["name"] == "nightly"
+            made = {one["name"]: one for one in asked(env, "deployments/filter", {})}
+            assert set(made) == {"nightly", "corrections"}
+            deployment = made["nightly"]
             (schedule,) = deployment["schedules"]
             assert not schedule["active"]
             assert schedule["schedule"]["cron"] == "0 2 * * *"

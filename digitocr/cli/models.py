@@ -13,11 +13,13 @@ import typer
 
 from digitocr import settings as settings_module
 from digitocr.cli.extras import needs
-from digitocr.cli.options import ModelFolder, Shown
+from digitocr.cli.options import Database, ModelFolder, Shown
 from digitocr.errors import ModelError, UsageError
+from digitocr.settings import Settings
 
 app = typer.Typer(
-    help="List the model folders, and make one of a Keras file.", no_args_is_help=True
+    help="List the model folders, promote one, and make one of a Keras file.",
+    no_args_is_help=True,
 )
 
 DataSets = Annotated[
@@ -179,11 +181,15 @@ def compare(
 
 
 @app.command("list")
-def list_models() -> None:
-    """List the model folders below `models`, here and with digitocr; * reads by default."""
+def list_models(database: Database = None) -> None:
+    """List the model folders below `models`, here and with digitocr; * reads by default.
+
+    A model that was promoted in the database goes before the one that travels with digitocr.
+    """
     from digitocr import console, resources
 
-    default = resources.model_folder(settings_module.load().model)
+    settings = settings_module.load(database=database)
+    default, told = _reads_now(settings)
     folders = {one.resolve(): one for one in (*resources.model_folders(), default)}
     rows = [
         ("*" if resolved == default.resolve() else "", *_model_row(folder))
@@ -191,6 +197,74 @@ def list_models() -> None:
     ]
     console.rows_table(
         ("", "name", "classes", "parameters", "MNIST right", "kB", "folder"), rows
+    )
+    if told and not Shown.quiet:
+        console.say(told)
+
+
+@app.command("promote")
+def promote_model(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder, in `models`.")],
+    by: Annotated[str, typer.Option(help="Who promotes it.", metavar="NAME")],
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Also if its report speaks against it.")
+    ] = False,
+    database: Database = None,
+) -> None:
+    """Have a model read from now on: `process` takes it where no --model is given.
+
+    Who and when is written into the database; what was read before stays as it is. To go back,
+    promote the model before it:
+
+    digitocr models promote models/retrained --by ana
+    """
+    from datetime import UTC, datetime
+
+    from digitocr import console
+    from digitocr.db import promotions, schema
+
+    settings = settings_module.load(database=database)
+    verdict = promotions.verdict_of(folder)
+    if not Shown.quiet:
+        console.say(str(verdict))
+    engine = schema.connect(settings.database, create=False)
+    try:
+        with schema.writing(engine) as session:
+            done = promotions.promote(
+                session, folder, by=by, anyway=anyway, now=datetime.now(UTC)
+            )
+    finally:
+        engine.dispose()
+    if settings.model:
+        console.say(
+            f"the setting `model` names {settings.model}, which goes before what is promoted"
+        )
+    print(f"{done.model} reads from now on ({done.fingerprint[:12]}, promoted by {done.by})")
+
+
+def _reads_now(settings: Settings) -> tuple[Path, str]:
+    """Find the model that reads by default, and say by whose word."""
+    from digitocr import resources
+    from digitocr.db import promotions, schema
+    from digitocr.errors import DatabaseError
+
+    delivered = resources.model_folder(settings.model)
+    if settings.model:
+        return delivered, ""
+    try:
+        engine = schema.connect(settings.database, create=False)
+    except DatabaseError:
+        return delivered, ""  # no batch was read yet, so nothing was promoted
+    try:
+        with schema.reading(engine) as session:
+            standing = promotions.promoted(session)
+    finally:
+        engine.dispose()
+    if standing is None:
+        return delivered, ""
+    return (
+        promotions.folder_of(standing),
+        f"{standing.model} was promoted by {standing.by} on {standing.at:%Y-%m-%d}",
     )
 
 

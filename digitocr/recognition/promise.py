@@ -99,7 +99,7 @@ def promise(
             continue  # so few prove nothing, whatever they are
         wrong = int((speaks & ~good).sum())
         # The same as asking whether the upper bound is below the target, and quicker.
-        if _chance_of_at_most(wrong, n, target) > 1.0 - level:
+        if chance_of_at_most(wrong, n, target) > 1.0 - level:
             break
         threshold, count, errors = tried, n, wrong
     return Promise(target, threshold, count, errors, upper_bound(errors, count, level=level))
@@ -138,14 +138,14 @@ def upper_bound(wrong: int, count: int, *, level: float = LEVEL) -> float:
     low, high = wrong / count, 1.0
     for _ in range(60):  # the chance to see so few falls as the share rises
         middle = (low + high) / 2
-        if _chance_of_at_most(wrong, count, middle) > 1.0 - level:
+        if chance_of_at_most(wrong, count, middle) > 1.0 - level:
             low = middle
         else:
             high = middle
     return high
 
 
-def _chance_of_at_most(wrong: int, count: int, share: float) -> float:
+def chance_of_at_most(wrong: int, count: int, share: float) -> float:
     """Give the binomial probability of no more than `wrong` in `count`."""
     if share <= 0.0:
         return 1.0

@@ -94,7 +94,11 @@ def load(name: str, folder: str) -> GlyphSet:
 
 def load_all(names: Sequence[str], folder: str) -> tuple[GlyphSet, ...]:
     """Load data sets, leaving the digits of the sample forms out of every one of them."""
-    loaded = tuple(load(name, folder) for name in names)
+    return without_form_digits([load(name, folder) for name in names])
+
+
+def without_form_digits(loaded: Sequence[GlyphSet]) -> tuple[GlyphSet, ...]:
+    """Leave out of every set what any of them reserves for the sample forms."""
     reserved = {glyph.tobytes() for one in loaded for glyph in one.glyphs[one.parts == "forms"]}
     return tuple(
         one.where(np.array([g.tobytes() not in reserved for g in one.glyphs], np.bool_))

@@ -131,6 +131,7 @@ def draw_sheaves(
     epochs: int,
     seed: int,
     size: int | None = None,
+    plan: Sequence[Spoiling] | None = None,
     watch: Watch = unwatched,
 ) -> list[Sheaf]:
     """Draw as many sheaves as so many epochs need; the same for the same seed.
@@ -141,6 +142,8 @@ def draw_sheaves(
         What may be trained on.
     size : int
         Pictures of a sheaf; None means all the digits once, or `SHEAF` spoiled ones.
+    plan
+        How much each sheaf is spoiled; None means as `spoilings` has it.
 
     Raises
     ------
@@ -152,9 +155,10 @@ def draw_sheaves(
     size = size or (SHEAF if kind is Kind.SCANNED else digits)
     if kind is not Kind.SCANNED:
         size = min(size, digits)
+    plan = plan or spoilings(kind, epochs)
     jobs = [
         (kind, (seed, sheaf, start), start, min(_CHUNK, size - start), spoiling)
-        for sheaf, spoiling in enumerate(spoilings(kind, epochs))
+        for sheaf, spoiling in enumerate(plan)
         for start in range(0, size, _CHUNK)
     ]
     chunks: list[Sheaf] = []
@@ -165,7 +169,7 @@ def draw_sheaves(
             while shown < len(chunks) * _CHUNK // 1000:
                 shown += 1
                 advance("")
-    each = len(jobs) // len(spoilings(kind, epochs))
+    each = len(jobs) // len(plan)
     return [_joined(chunks[at : at + each]) for at in range(0, len(chunks), each)]
 
 

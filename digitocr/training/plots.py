@@ -30,6 +30,7 @@ CAPTIONS = {
     "by_class": "Precision, recall and F1 of each digit",
     "calibration": "Share right against confidence, and how many are that sure",
     "error_reject": "Wrong of what is left when the least sure are rejected",
+    "gold_reject": "The same of corrected digits held out: the model in use, and the candidate",
     "samples": "Digits of MNIST's test part with their confidence",
     "mistakes": "Digits of MNIST read wrong, the surest mistake first",
 }

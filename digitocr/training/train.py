@@ -151,7 +151,7 @@ def train(
     counts = {one.name: np.bincount(one.labels, minlength=11) for one in learned if len(one)}
     plots.draw_class_counts(counts, out / "classes.png")
     names = tuple(data or ("mnist",))
-    measured = (*names, *_measurable(names, settings))
+    measured = (*names, *measurable(names, settings))
     evaluate.evaluate(out, measured, settings, out, whole_files=False)
     (out / CHECKPOINT).unlink(missing_ok=True)
     return out
@@ -310,8 +310,8 @@ def validation(
     return np.stack(images), np.array(labels, np.int64)
 
 
-def expect_fewer_others(network: Any) -> None:
-    """Move the bias of `other` from its share in training to its share in reading.
+def expect_fewer_others(network: Any, *, back: bool = False) -> None:
+    """Move the bias of `other` from its share in training to its share in reading, or `back`.
 
     References
     ----------
@@ -319,7 +319,7 @@ def expect_fewer_others(network: Any) -> None:
     """
     kernel, bias = network.get_layer("logits").get_weights()
     shifted = bias.copy()
-    shifted[dataset.OTHER] += np.log(OTHER_ODDS)
+    shifted[dataset.OTHER] += -np.log(OTHER_ODDS) if back else np.log(OTHER_ODDS)
     network.get_layer("logits").set_weights([kernel, shifted])
 
 
@@ -367,7 +367,7 @@ def _clean(sets: Sequence[GlyphSet]) -> NDArray[np.float32]:
     return np.concatenate([normalize_all(one.glyphs) for one in parts])
 
 
-def _measurable(trained_on: Sequence[str], settings: Settings) -> tuple[str, ...]:
+def measurable(trained_on: Sequence[str], settings: Settings) -> tuple[str, ...]:
     """Name the sets that are only measured, as far as they are there."""
     found = []
     for name in MEASURED:
