@@ -29,6 +29,7 @@ from rich.table import Table
 if TYPE_CHECKING:  # a progress bar need not wait for the database's libraries
     from digitocr.batch import RunSummary
     from digitocr.db.batches import BatchSummary, FailedPage
+    from digitocr.db.completeness import UnevenForm
 
 PLAIN_EVERY_S = 10.0
 PIPED_WIDTH = 10_000  # a row stays one line for grep and awk
@@ -149,6 +150,14 @@ def show_failed(failed: tuple[FailedPage, ...]) -> None:
             f"failed: {len(failed) - MOST_FAILED_SHOWN} more; "
             "`digitocr query --status failed` names them"
         )
+
+
+def show_uneven(uneven: Sequence[UnevenForm]) -> None:
+    """Name forms with pages that are missing or came twice, on stderr."""
+    for one in uneven[:MOST_FAILED_SHOWN]:
+        say(f"pages: {one_line(str(one))}")
+    if len(uneven) > MOST_FAILED_SHOWN:
+        say(f"pages: {len(uneven) - MOST_FAILED_SHOWN} more; `digitocr batch show` names them")
 
 
 def batch_table(found: tuple[BatchSummary, ...]) -> None:

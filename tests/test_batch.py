@@ -18,6 +18,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -33,6 +34,10 @@ from digitocr.forms.fill import fill_pages, save_pages
 from digitocr.templates import FormTemplate
 
 ROOT = Path(__file__).parent.parent
+DIED = (
+    "the process that read it died, or took longer than page_seconds; look at the file, "
+    "and save it anew"
+)
 PARTIAL, STOPPED = 3, 130
 DATABASE = "digitocr.db"
 TABLES = (
@@ -453,6 +458,29 @@ def test_two_processes_store_the_rows_that_one_does(digitocr, workplace, many):
 
 
 @pytest.mark.slow
+def test_a_page_that_takes_too_long_fails_and_the_rest_is_read(workplace):
+    """Three kilobytes of PDF whose curves take minutes to draw."""
+    drawing = zlib.compress(b"10 10 m 580 830 300 20 590 800 c 20 400 l S " * 50_000)
+    objects = (
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R >>",
+        b"<< /Length %d /Filter /FlateDecode >>\nstream\n%s\nendstream"
+        % (len(drawing), drawing),
+    )
+    numbered = (b"%d 0 obj\n%s\nendobj\n" % one for one in enumerate(objects, 1))
+    trailer = b"trailer << /Size 5 /Root 1 0 R >>\n%%EOF\n"
+    (workplace / "scans" / "endless.pdf").write_bytes(
+        b"%PDF-1.4\n" + b"".join(numbered) + trailer
+    )
+    code, _, err = finished(workplace, "process", "scans", DIGITOCR_PAGE_SECONDS="6")
+    assert code == PARTIAL, err
+    failed = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert failed == [f"failed: scans/endless.pdf page 1: {DIED}"]
+    assert count("documents") == 4
+
+
+@pytest.mark.slow
 def test_a_process_that_dies_over_a_file_fails_that_file_and_the_rest_is_read(
     workplace, digitocr, many
 ):
@@ -480,7 +508,7 @@ def test_a_process_that_dies_over_a_file_fails_that_file_and_the_rest_is_read(
     assert code == PARTIAL, err
     failed = [line for line in err.splitlines() if line.startswith("failed: ")]
     assert len(failed) == 2, err
-    cause = "the process that read it died; look at the file, and save it anew"
+    cause = DIED
     assert f"failed: scans/slip-007-three.tif page 2: {cause}" in failed
     assert "Traceback" not in err
     assert asked("SELECT status FROM batches") == [("partial",)]

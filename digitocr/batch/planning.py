@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from digitocr import numbers, pipeline, scans, templates
 from digitocr.batch.thresholds import Standing, derive
-from digitocr.db import batches, schema, store
+from digitocr.db import batches, promotions, schema, store
 from digitocr.db.tables import BatchStatus
 from digitocr.errors import ScanError, TemplateError, UsageError
 from digitocr.scans import ScanFile
@@ -35,6 +35,7 @@ class Plan:
     sequence: str  # "" where the classifier reads alone
     settings: Settings
     named: bool  # whether the batch was named by the caller: then known scans arrive again
+    fingerprints: tuple[str, ...]  # of the forms, as they were when this was planned
     again: bool = False
     retry_failed: bool = False
     keep_pages: bool = False
@@ -74,6 +75,8 @@ def plan(
 ) -> Plan:
     """Find the scans, check forms, model and database, and name the batch.
 
+    Where the settings name no model, the one reads that was promoted in the database.
+
     Without a name the batch is that of the folder and the day; a batch of that folder that
     was not finished is gone on with.
 
@@ -93,10 +96,12 @@ def plan(
     forms_folder = find_forms(settings)
     forms = templates.load_all(forms_folder)
     pipeline.check_forms(forms)
-    model, sequence = numbers.load_readers(settings)
-    reader = pipeline.prepare((), model, settings, sequence)
     engine = schema.connect(settings.database, create=True)
     try:
+        with schema.reading(engine) as session:
+            named = promotions.with_promoted(session, settings)
+        model, sequence = numbers.load_readers(named)
+        reader = pipeline.prepare((), model, settings, sequence)
         with schema.writing(engine) as session:
             for form in forms:
                 store.register_form(session, form)
@@ -114,6 +119,7 @@ def plan(
         sequence=str(sequence.path.resolve()) if sequence else "",
         settings=settings,
         named=batch is not None,
+        fingerprints=tuple(form.fingerprint for form in forms),
         again=again,
         retry_failed=retry_failed,
         keep_pages=keep_pages,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import logging
+import multiprocessing
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +20,10 @@ from sqlalchemy import Engine
 from digitocr import pipeline, scans, templates
 from digitocr.batch.planning import Plan
 from digitocr.db import batches, schema, store
-from digitocr.errors import DigitocrError, ScanError
+from digitocr.errors import DigitocrError, ScanError, TemplateError
 from digitocr.recognition.classifier import load_model
 from digitocr.recognition.sequence import load_sequence
 from digitocr.scans import ScanFile
-from digitocr.settings import Settings
 from digitocr.types import Document, FieldType, Page, PageReading, PageStatus
 
 log = logging.getLogger(__name__)
@@ -44,15 +47,20 @@ class FileOutcome:
     stored: bool = True
 
 
-class _Worker:
+class Worker:
     """What a process (or a thread) keeps between chunks of one plan."""
 
     def __init__(self, plan: Plan) -> None:
         cv2.setNumThreads(1)
         forms = templates.load_all(Path(plan.forms))
+        if tuple(form.fingerprint for form in forms) != plan.fingerprints:
+            raise TemplateError(
+                f"{plan.forms}: a form was changed after the batch was planned; start again"
+            )
         model = load_model(Path(plan.model))
         self.plan = plan
-        sequence = load_sequence(Path(plan.sequence)) if plan.sequence else None
+        third = plan.settings.recognizer == "auto"
+        sequence = load_sequence(Path(plan.sequence), third=third) if plan.sequence else None
         self.reader = pipeline.prepare(
             forms, model, plan.settings, sequence, thresholds=plan.thresholds
         )
@@ -62,15 +70,19 @@ class _Worker:
 _kept = threading.local()
 
 
-def _worker_for(plan: Plan) -> _Worker:
-    worker: _Worker | None = getattr(_kept, "worker", None)
+def worker_for(plan: Plan) -> Worker:
+    """Give the worker of this thread for a plan, built if it is none yet."""
+    worker: Worker | None = getattr(_kept, "worker", None)
     if worker is None or _how(worker.plan) != _how(plan):
-        worker = _kept.worker = _Worker(plan)
+        worker = _kept.worker = Worker(plan)
     return worker
 
 
-def _how(plan: Plan) -> tuple[str, str, str, Settings, dict[FieldType, float]]:
-    return plan.forms, plan.model, plan.sequence, plan.settings, plan.thresholds
+def _how(plan: Plan) -> tuple[object, ...]:
+    return (
+        plan.forms, plan.fingerprints, plan.model, plan.sequence, plan.settings,
+        plan.thresholds,
+    )  # fmt: skip
 
 
 def read_chunk(plan: Plan, files: Sequence[ScanFile]) -> tuple[FileOutcome, ...]:
@@ -85,17 +97,18 @@ def read_chunk(plan: Plan, files: Sequence[ScanFile]) -> tuple[FileOutcome, ...]
         If the database cannot be reached or stays locked: this can pass, and the chunk can
         be given again.
     """
-    worker = _worker_for(plan)
+    worker = worker_for(plan)
     return tuple(_read_file(worker, plan, file) for file in files)
 
 
-def _read_file(worker: _Worker, plan: Plan, file: ScanFile) -> FileOutcome:
+def _read_file(worker: Worker, plan: Plan, file: ScanFile) -> FileOutcome:
     try:
-        scan = scans.open_scan(
-            file.path,
-            renderer=plan.settings.pdf_renderer,
-            max_megapixels=plan.settings.max_megapixels,
-        )
+        with _time_limit(plan.settings.page_seconds):
+            scan = scans.open_scan(
+                file.path,
+                renderer=plan.settings.pdf_renderer,
+                max_megapixels=plan.settings.max_megapixels,
+            )
     except ScanError as error:
         cause = _cause(error, file.path, 1)
         return _store_unreadable(worker, plan, file, cause)
@@ -105,16 +118,14 @@ def _read_file(worker: _Worker, plan: Plan, file: ScanFile) -> FileOutcome:
             return FileOutcome(file.source, 0, True, ())
         failed = []
         for number in wanted:
-            page, reading = _read_page(worker, scan, number)
+            page, reading = read_page(worker, scan, number)
             _save(worker, plan, reading, page)
             if reading.status is PageStatus.FAILED:
                 failed.append(batches.FailedPage(file.source, number, reading.cause))
     return FileOutcome(file.source, len(wanted), False, tuple(failed))
 
 
-def _arrive(
-    worker: _Worker, plan: Plan, file: ScanFile, document: Document
-) -> list[int] | None:
+def _arrive(worker: Worker, plan: Plan, file: ScanFile, document: Document) -> list[int] | None:
     """Write down that a file came; give the pages to read, None if nothing of it is new."""
     numbers = range(1, max(1, document.page_count) + 1)
     with schema.reading(worker.engine) as session:
@@ -142,14 +153,15 @@ def _is_wanted(status: PageStatus | None, plan: Plan) -> bool:
     return plan.retry_failed and status is PageStatus.FAILED
 
 
-def _read_page(
-    worker: _Worker, scan: scans.OpenScan, number: int
+def read_page(
+    worker: Worker, scan: scans.OpenScan, number: int
 ) -> tuple[Page | None, PageReading]:
     """Read one page; whatever goes wrong with it stays with it (the one place for that)."""
     sha256, page = scan.document.sha256, None
     try:
-        page = scan.page(number)
-        reading = pipeline.read_page(page, worker.reader)
+        with _time_limit(worker.plan.settings.page_seconds):
+            page = scan.page(number)
+            reading = pipeline.read_page(page, worker.reader)
     except DigitocrError as error:
         cause = _cause(error, scan.path, number)
         reading = PageReading(sha256, number, PageStatus.FAILED, cause)
@@ -161,13 +173,31 @@ def _read_page(
     return page, reading
 
 
+@contextmanager
+def _time_limit(seconds: int) -> Iterator[None]:
+    """End this process, if it was started to read, when it hangs; 0: never.
+
+    Nothing else stops a decoder that loops in C, and whoever started the process goes on
+    without it. Where the program itself reads there is nobody who could.
+    """
+    if not seconds or multiprocessing.parent_process() is None:
+        yield
+        return
+    with Path(os.devnull).open("w") as nowhere:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
 def _cause(error: DigitocrError, path: Path, number: int) -> str:
     """Say what is wrong without the place, which is stored and shown beside it."""
     where = scans.shown(path)
     return str(error).removeprefix(f"{where} page {number}: ").removeprefix(f"{where}: ")
 
 
-def _save(worker: _Worker, plan: Plan, reading: PageReading, page: Page | None) -> None:
+def _save(worker: Worker, plan: Plan, reading: PageReading, page: Page | None) -> None:
     image = None
     if plan.keep_pages and page is not None:
         done, encoded = cv2.imencode(
@@ -186,7 +216,7 @@ def _save(worker: _Worker, plan: Plan, reading: PageReading, page: Page | None) 
         )
 
 
-def _store_unreadable(worker: _Worker, plan: Plan, file: ScanFile, cause: str) -> FileOutcome:
+def _store_unreadable(worker: Worker, plan: Plan, file: ScanFile, cause: str) -> FileOutcome:
     """Store a file that is no scan as a document whose first page failed.
 
     A file whose bytes cannot even be read has no identity: it is named, and not stored.
@@ -208,8 +238,11 @@ def store_deadly(plan: Plan, file: ScanFile) -> FileOutcome:
     That is the first one not yet stored. Where pages are read again nothing says which it
     was: the file is named, and what was read of it before stands.
     """
-    worker = _worker_for(plan)
-    cause = "the process that read it died; look at the file, and save it anew"
+    worker = worker_for(plan)
+    cause = (
+        "the process that read it died, or took longer than page_seconds; look at the file, "
+        "and save it anew"
+    )
     sha256 = _hash(file) or ""
     with schema.reading(worker.engine) as session:
         arrived = store.is_known(session, file.source, sha256)

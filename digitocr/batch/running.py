@@ -17,8 +17,10 @@ from datetime import UTC, datetime
 from digitocr.batch.planning import Plan
 from digitocr.batch.reading import FileOutcome, read_chunk, store_deadly
 from digitocr.db import batches, schema, store
+from digitocr.db.completeness import UnevenForm, uneven_forms
 from digitocr.db.tables import BatchStatus
 from digitocr.scans import ScanFile
+from digitocr.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class RunSummary:
 
     `batch` is None where nothing was new and the batch was never opened. `failed` holds what
     failed in the batch, also before this run went on with it, and the `not_stored` files that
-    could not be opened and are in no batch.
+    could not be opened and are in no batch. `uneven` are forms with pages missing or twice.
     """
 
     batch: batches.BatchSummary | None
@@ -40,6 +42,7 @@ class RunSummary:
     pages: int
     failed: tuple[batches.FailedPage, ...]
     not_stored: int = 0
+    uneven: tuple[UnevenForm, ...] = ()
 
     @property
     def partial(self) -> bool:
@@ -57,7 +60,7 @@ def run(plan: Plan, *, progress: Callable[[FileOutcome], None] | None = None) ->
 
 
 def _outcomes(plan: Plan) -> Iterator[FileOutcome]:
-    workers = min(plan.settings.workers or os.cpu_count() or 1, len(plan.files))
+    workers = count_workers(plan.settings, len(plan.files))
     if workers == 1:
         for file in plan.files:
             yield from read_chunk(plan, (file,))
@@ -71,6 +74,11 @@ def _outcomes(plan: Plan) -> Iterator[FileOutcome]:
         yield from _read_one_by_one(plan, lost)
 
 
+def count_workers(settings: Settings, files: int) -> int:
+    """Say how many processes read so many files: as set, else one a core."""
+    return max(1, min(settings.workers or os.cpu_count() or 1, files))
+
+
 def _read_by_pool(
     plan: Plan, chunks: deque[tuple[ScanFile, ...]], workers: int
 ) -> Generator[FileOutcome, None, list[ScanFile]]:
@@ -79,7 +87,7 @@ def _read_by_pool(
     No more is handed out than is worked on: whoever stops a run waits for that alone.
     """
     in_hand: dict[Future[tuple[FileOutcome, ...]], tuple[ScanFile, ...]] = {}
-    with _pool(workers) as pool:
+    with start_pool(workers) as pool:
         try:
             while chunks or in_hand:
                 while chunks and len(in_hand) < workers:
@@ -98,7 +106,7 @@ def _read_one_by_one(plan: Plan, files: Sequence[ScanFile]) -> Iterator[FileOutc
     """Read files, one of which may be deadly, in a process of their own."""
     left = deque(files)
     while left:
-        with _pool(1) as pool:
+        with start_pool(1) as pool:
             try:
                 while left:
                     yield from _submit(pool, plan, (left[0],)).result()
@@ -107,7 +115,8 @@ def _read_one_by_one(plan: Plan, files: Sequence[ScanFile]) -> Iterator[FileOutc
                 yield store_deadly(plan, left.popleft())
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+def start_pool(workers: int) -> ProcessPoolExecutor:
+    """Start processes that end with the one that started them."""
     # A fork would carry locks of threads that OpenCV and SQLite hold at that moment.
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=spawn, initializer=_go_with_parent)
@@ -141,6 +150,7 @@ def finish(plan: Plan, outcomes: Sequence[FileOutcome]) -> RunSummary:
     failed = tuple(page for outcome in outcomes for page in outcome.failed)
     engine = schema.connect(plan.settings.database, create=False)
     summary = None
+    uneven: tuple[UnevenForm, ...] = ()
     try:
         with schema.reading(engine) as session:
             for one in batches.list_batches(session):
@@ -152,6 +162,9 @@ def finish(plan: Plan, outcomes: Sequence[FileOutcome]) -> RunSummary:
                 store.close_batch(session, plan.batch, status, datetime.now(UTC))
             with schema.reading(engine) as session:
                 summary = batches.batch_summary(session, plan.batch)
+        if summary:
+            with schema.reading(engine) as session:
+                uneven = uneven_forms(session, plan.batch)
     finally:
         engine.dispose()
     return RunSummary(
@@ -161,4 +174,5 @@ def finish(plan: Plan, outcomes: Sequence[FileOutcome]) -> RunSummary:
         pages=sum(outcome.pages for outcome in outcomes),
         failed=failed,
         not_stored=sum(not outcome.stored for outcome in outcomes),
+        uneven=uneven,
     )

@@ -10,7 +10,17 @@ from typing import Annotated
 
 import typer
 
-from digitocr.cli import batches, database, forms, models, numbers, pictures, processing
+from digitocr.cli import (
+    batches,
+    database,
+    forms,
+    models,
+    numbers,
+    pictures,
+    processing,
+    retraining,
+    review,
+)
 from digitocr.cli.options import Shown
 from digitocr.cli.several import Several
 from digitocr.errors import DigitocrError
@@ -26,11 +36,14 @@ app = typer.Typer(
 app.command()(processing.process)
 app.command()(pictures.read)
 app.command()(pictures.classify)
+app.command()(batches.replay)
 app.command(cls=Several)(models.train)
 app.command(cls=Several)(models.evaluate)
 app.command(cls=Several)(models.compare)
+app.command()(retraining.retrain)
 app.command()(numbers.query)
 app.command()(numbers.export)
+app.command()(review.review)
 app.add_typer(models.app, name="models")
 app.add_typer(batches.app, name="batch")
 app.add_typer(forms.app, name="form")

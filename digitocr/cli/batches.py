@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from digitocr import settings as settings_module
-from digitocr.cli.options import Database, Shown
-from digitocr.errors import UsageError
+from digitocr.cli.options import Database, FormsFolder, ModelFolder, Shown
+from digitocr.errors import EXIT_PARTIAL, UsageError
 
 app = typer.Typer(help="List, show and remove batches.", no_args_is_help=True)
 
@@ -32,16 +33,20 @@ def batch_show(
     """Show one batch, with the pages that failed and why."""
     from digitocr import console
     from digitocr.db import batches, schema
+    from digitocr.db.completeness import uneven_forms
 
     engine = schema.connect(settings_module.load(database=database).database, create=False)
     with schema.reading(engine) as session:
         one = batches.batch_summary(session, name)
+        uneven = uneven_forms(session, name)
     console.batch_table((one,))
     if one.failed_pages:
         console.rows_table(
             ("source", "page", "cause"),
             [(page.source, str(page.page), page.cause) for page in one.failed_pages],
         )
+    for form in uneven:
+        print(console.one_line(str(form)))
 
 
 @app.command("remove")
@@ -64,3 +69,46 @@ def batch_remove(
     if not Shown.quiet:
         documents = console.counted(count, "document")
         console.say(f"batch '{name}' is removed, with {documents} in no other batch")
+
+
+def replay(
+    name: Annotated[str, typer.Argument(metavar="BATCH", help="Name of the batch.")],
+    forms: FormsFolder = None,
+    database: Database = None,
+    model: ModelFolder = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that read. Default: one a core.", min=1)
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder the scans' paths start from. Default: here.", metavar="DIR"),
+    ] = None,
+) -> None:
+    """Read a batch again from the same scans and see that the same readings come out.
+
+    Nothing is written. Pages whose scan is gone or changed, and those that other models or
+    other versions of a form read, are named. Exit code 3: not every page came out equal.
+    """
+    from collections import Counter
+
+    from digitocr import console
+    from digitocr.batch import replaying
+    from digitocr.batch.replaying import Outcome
+
+    settings = settings_module.load(
+        forms=forms, database=database, model=model, workers=workers
+    )
+    wanted = replaying.prepare(name, settings)
+    with console.progress("Reading again", len(wanted.files), quiet=Shown.quiet) as advance:
+        found = replaying.replay(wanted, root or Path(), progress=advance)
+    counts = Counter(one.outcome for one in found)
+    console.rows_table(
+        ("pages", *Outcome), [(str(len(found)), *(str(counts[one]) for one in Outcome))]
+    )
+    others = [one for one in found if one.outcome is not Outcome.EQUAL]
+    if others:
+        console.rows_table(
+            ("source", "page", "outcome", "why"),
+            [(one.source, str(one.page), one.outcome, one.detail) for one in others],
+        )
+        raise typer.Exit(EXIT_PARTIAL)

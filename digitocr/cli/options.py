@@ -17,6 +17,10 @@ Database = Annotated[
     str | None,
     typer.Option(help="URL of the database, sqlite:///FILE or postgresql://…", metavar="URL"),
 ]
+FormsFolder = Annotated[
+    str | None,
+    typer.Option(help="Folder of forms. Default: forms, else sample_forms.", metavar="DIR"),
+]
 ModelFolder = Annotated[
     str | None, typer.Option(help="Model folder. Default: the one that travels with digitocr.")
 ]

@@ -12,7 +12,7 @@ import typer
 
 from digitocr import settings as settings_module
 from digitocr.cli.extras import needs
-from digitocr.cli.options import Database, ModelFolder, Shown
+from digitocr.cli.options import Database, FormsFolder, ModelFolder, Shown
 from digitocr.errors import EXIT_PARTIAL, EXIT_STOPPED
 
 if TYPE_CHECKING:
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
 def process(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Scans, or folders.")],
-    forms: Annotated[
-        str | None,
-        typer.Option(help="Folder of forms. Default: forms, else sample_forms.", metavar="DIR"),
-    ] = None,
+    forms: FormsFolder = None,
     database: Database = None,
     model: ModelFolder = None,
     batch: Annotated[
@@ -85,6 +82,7 @@ def process(
     if not Shown.quiet:
         console.closing_table(summary, time.monotonic() - started)
     console.show_failed(summary.failed)
+    console.show_uneven(summary.uneven)
     if summary.partial:
         raise typer.Exit(EXIT_PARTIAL)
 

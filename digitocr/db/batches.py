@@ -29,6 +29,24 @@ class FailedPage:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredPage:
+    """A page of a batch as its latest pass left it, and with what that read it.
+
+    `form` is name and version, with the form's `fingerprint`; None where none was found.
+    `model` is a fingerprint, too.
+    """
+
+    source: str
+    sha256: str
+    page: int
+    status: PageStatus
+    form: tuple[str, int] | None
+    fingerprint: str
+    model: str
+    model_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class BatchSummary:
     """What became of a batch. Documents and pages count once, however often they arrived.
 
@@ -65,6 +83,50 @@ def batch_summary(session: Session, name: str) -> BatchSummary:
 def list_batches(session: Session) -> tuple[BatchSummary, ...]:
     """Count what became of every batch, oldest first."""
     return _summaries(session, select(tables.Batch.id))
+
+
+def stored_pages(session: Session, name: str) -> list[StoredPage]:
+    """List the pages of a batch, each under every source it came from, by source and number.
+
+    Raises
+    ------
+    UsageError
+        If there is no batch of that name.
+    """
+    page, form = tables.PageReading, tables.Form
+    rows = session.execute(
+        select(
+            tables.Arrival.source,
+            tables.Document.sha256,
+            tables.Page.number,
+            page.status,
+            form.name.label("form"),
+            form.version,
+            form.fingerprint,
+            tables.Model.fingerprint.label("model"),
+            tables.Model.name.label("model_name"),
+        )
+        .join(tables.Document, tables.Document.id == tables.Arrival.document_id)
+        .join(tables.Page, tables.Page.document_id == tables.Document.id)
+        .join(page, page.page_id == tables.Page.id)
+        .join(tables.Model, tables.Model.id == page.model_id)
+        .outerjoin(form, form.id == page.form_id)
+        .where(tables.Arrival.batch_id == batch_id(session, name), is_latest_pass())
+        .order_by(tables.Arrival.source, tables.Document.sha256, tables.Page.number)
+    )
+    return [
+        StoredPage(
+            row.source,
+            row.sha256,
+            row.number,
+            PageStatus(row.status),
+            None if row.form is None else (row.form, row.version),
+            row.fingerprint or "",
+            row.model,
+            row.model_name,
+        )
+        for row in rows
+    ]
 
 
 def remove_batch(session: Session, name: str) -> int:
