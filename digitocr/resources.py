@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-DEFAULT_MODEL, DEFAULT_SEQUENCE = "digitocr-130k", "sequence-220k"
+DEFAULT_MODEL, DEFAULT_SEQUENCE = "digitocr-130k", "sequence-1m"
 NONE = "none"
 
 

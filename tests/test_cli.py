@@ -18,6 +18,7 @@ import subprocess
 import sys
 import zlib
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -25,9 +26,12 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
+from sqlalchemy import select
 
 from digitocr import cli, errors, resources
-from digitocr.db import schema
+from digitocr.db import schema, store, tables
+from digitocr.recognition.stopping import CatchRate, certify
+from digitocr.types import Correction, Verdict
 
 ROOT = Path(__file__).parent.parent
 PARTIAL, USAGE, SCAN, TEMPLATE, MODEL, DATABASE, SETTINGS, DATA = 3, 2, 10, 11, 13, 14, 16, 17
@@ -569,6 +573,51 @@ def test_a_file_that_cannot_be_written_is_named(digitocr, workplace):
     one_line(
         digitocr("form", "fill", "forms/slip", "--out", "file/x"), USAGE, "file/x: ", "--out"
     )
+
+
+def test_a_certificate_is_written_beside_the_numbers_only_when_asked_for(
+    digitocr, workplace, monkeypatch
+):
+    monkeypatch.setenv("DIGITOCR_SEQUENCE", "none")
+    assert digitocr("process", "scans", "--batch", "monday").code == 0
+    assert digitocr("export", "--out", "x.csv").code == 0
+    assert not (workplace / "x.csv.certificate.json").exists()
+    ask = ("export", "--certificate", "--out", "x.csv")
+    one_line(digitocr(*ask), USAGE, "needs a target: set `target_error`")
+    monkeypatch.setenv("DIGITOCR_TARGET_ERROR", "0.9")
+    one_line(digitocr("export", "--certificate"), USAGE, "name one with --out")
+    one_line(digitocr(*ask, "--field", "first"), USAGE, "whole batches: leave out --field")
+    one_line(digitocr(*ask, "--batch", "nope"), USAGE, "no batch 'nope'")
+    assert not (workplace / "x.csv.certificate.json").exists()
+
+    path = workplace / "x.csv.certificate.json"
+    done = digitocr(*ask)
+    assert (done.code, done.out) == (0, "")
+    assert "monday: Nobody audited the accepted readings" in done.err
+    (told,) = json.loads(path.read_text())
+    assert (told["batch"], told["certificates"]) == ("monday", [])
+
+    with schema.writing(schema.connect("sqlite:///digitocr.db", create=False)) as session:
+        drawn = session.scalars(select(tables.Reading).where(tables.Reading.accepted)).all()
+        for one in drawn:
+            said = Correction(
+                one.id, None, Verdict.CONFIRMED, one.text, "ana", datetime.now(UTC), audit=True
+            )
+            store.record_decision(session, said)
+        confidences = [one.confidence for one in drawn]
+    done = digitocr(*ask, "--batch", "monday")
+    (told,) = json.loads(path.read_text())
+    (found,) = told["certificates"]
+    count = len(confidences)
+    expected = certify(
+        confidences, confidences, [False] * count, 0.9, seeded=CatchRate(0, 0), reviewed=count
+    )
+    assert count > 0
+    assert (found["audited"], found["needed"]) == (count, expected.needed)
+    assert (found["bound"], found["miss_bound"]) == (expected.bound, 1.0)
+    assert told["sentence"].startswith(str(expected))
+    assert f"monday: {told['sentence']}" in done.err
+    assert digitocr("--quiet", *ask).err == ""
 
 
 def test_whoever_reads_the_output_may_stop(bad_run):

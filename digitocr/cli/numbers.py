@@ -13,10 +13,13 @@ import typer
 from digitocr import settings as settings_module
 from digitocr.cli.options import Database, Shown
 from digitocr.errors import UsageError
-from digitocr.types import FieldStatus, Format
+from digitocr.types import FieldStatus, FieldType, Format
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from digitocr.db.export import Filters
+    from digitocr.settings import Settings
 
 Batch = Annotated[str | None, typer.Option("--batch", help="Only of this batch.")]
 Form = Annotated[str | None, typer.Option("--form", help="Only of this form.")]
@@ -86,6 +89,13 @@ def export(
         bool, typer.Option("--wide", help="A row a page, a column a field.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.")] = None,
+    certificate: Annotated[
+        bool,
+        typer.Option(
+            "--certificate",
+            help="Write what audits prove of each batch to OUT.certificate.json too.",
+        ),
+    ] = False,
     batch: Batch = None,
     form: Form = None,
     field: OnlyField = None,
@@ -102,16 +112,62 @@ def export(
     binary = format_ in (Format.PARQUET, Format.XLSX)
     if out is None and binary and sys.stdout.isatty():
         raise UsageError(f"--format {format_} is no text: name a file with --out")
-    engine = schema.connect(settings_module.load(database=database).database, create=False)
+    settings = settings_module.load(database=database)
     wanted = _filters(batch, form, field, status, source, since, until)
+    if certificate:
+        _refuse_uncertain(settings, wanted, out)
+    engine = schema.connect(settings.database, create=False)
     target = sys.stdout.buffer if out is None else out
     with schema.reading(engine) as session:
         parts: Any = rows_of.chunks(session, **wanted)
         if wide:
             parts = rows_of.wide(rows_of.rows(session, **wanted))
+        proven = _proven(session, settings, wanted["batch"]) if certificate else []
         count = rows_of.write(parts, format_, target)
     if out is not None and not Shown.quiet:
         console.say(f"{console.counted(count, 'row')} written to {out}")
+    if out is not None and certificate:
+        _write_certificate(proven, out)
+
+
+def _refuse_uncertain(settings: Settings, wanted: Filters, out: Path | None) -> None:
+    """Refuse a certificate without a file or a target, or of other readings than the file."""
+    if out is None:
+        raise UsageError("--certificate is written beside a file: name one with --out")
+    others = [f"--{name}" for name, value in wanted.items() if value and name != "batch"]
+    if others:
+        raise UsageError(
+            f"--certificate speaks of whole batches: leave out {', '.join(others)}"
+        )
+    if not any(settings.target_of(type) for type in FieldType):
+        raise UsageError(
+            "--certificate needs a target: set `target_error` in digitocr.toml, or "
+            "DIGITOCR_TARGET_ERROR, to the share of numbers that may be wrong"
+        )
+
+
+def _proven(session: Session, settings: Settings, batch: str | None) -> list[dict[str, Any]]:
+    from digitocr.db import certificates, review
+
+    names = review.names(session)["batch"] if batch is None else [batch]
+    targets = certificates.targets_of(settings)
+    return certificates.statements(session, names, targets, datetime.now(UTC))
+
+
+def _write_certificate(proven: list[dict[str, Any]], out: Path) -> None:
+    from digitocr import console
+
+    path = out.with_name(f"{out.name}.certificate.json")
+    try:
+        path.write_text(json.dumps(proven, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{path}: {error.strerror or error}; name a file that can be written with --out"
+        ) from error
+    if not Shown.quiet:
+        for one in proven:
+            console.say(f"{one['batch']}: {one['sentence']}")
+        console.say(f"certificate written to {path}")
 
 
 def _filters(

@@ -137,12 +137,12 @@ class Certificate:
         if not self.met:
             return (
                 f"{self.reviewed:,} of {self.needed:,} readings that must be reviewed are; so "
-                f"far at most {_percent(self.bound)} of all {self.readings:,} are wrong "
-                f"({sure}), the target is {_percent(self.target)}"
+                f"far at most {percent_at_most(self.bound)} of all {self.readings:,} are wrong "
+                f"({sure}), the target is {percent_at_most(self.target)}"
             )
         seeded = self.seeded
         return (
-            f"At most {_percent(self.target)} of {self.readings:,} readings are wrong "
+            f"At most {percent_at_most(self.target)} of {self.readings:,} readings are wrong "
             f"({sure}): {self.reviewed:,} were reviewed, the least sure first; of "
             f"{self.rest_audited:,} audited among the others {self.rest_wrong:,} were wrong, "
             f"and of {seeded.shown:,} known-wrong cells reviewers caught {seeded.caught:,}"
@@ -150,10 +150,10 @@ class Certificate:
 
     def _refusal(self) -> str:
         said = (
-            f"One reviewer cannot reach {_percent(self.target)}: up to "
-            f"{_percent(self.wrong_bound)} of the readings are wrong and up to "
-            f"{_percent(self.miss_bound)} of those are missed, which leaves "
-            f"{_percent(self.left_behind)}"
+            f"One reviewer cannot reach {percent_at_most(self.target)}: up to "
+            f"{percent_at_most(self.wrong_bound)} of the readings are wrong and up to "
+            f"{percent_at_most(self.miss_bound)} of those are missed, which leaves "
+            f"{percent_at_most(self.left_behind)}"
         )
         if self.double_keyed is not None:
             return (
@@ -331,7 +331,7 @@ def _double_keyed(audit: _Audit, target: float, miss_bound: float) -> int | None
     return None
 
 
-def _percent(share: float) -> str:
+def percent_at_most(share: float) -> str:
     """Write a share with two digits, rounded up: a bound must stay one."""
     if share <= 0.0:
         return "0 %"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from digitocr.db import audits, batches, items, review, schema
+from digitocr.db import audits, batches, certificates, items, review, schema
 from digitocr.db.store import batch_id
 from digitocr.db.tables import BatchStatus, Queue
 from digitocr.errors import UsageError
@@ -21,6 +21,8 @@ router = APIRouter()
 PAGES_LISTED = 100
 MOST_DRAWN = 10_000
 DIGITS = tuple("0123456789")
+
+Percent = Annotated[float | None, Query(gt=0, lt=100)]  # of the readings that may be wrong
 
 
 @router.get("/")
@@ -38,12 +40,16 @@ def part(request: Request, desk: AtDesk) -> HTMLResponse:
 
 
 @router.get("/batch/{name:path}")
-def batch(request: Request, desk: AtDesk, name: str, after: int = 0) -> HTMLResponse:
-    """Show one batch: its failed pages and its documents."""
+def batch(
+    request: Request, desk: AtDesk, name: str, after: int = 0, percent: Percent = None
+) -> HTMLResponse:
+    """Show one batch: what may be wrong in it, its failed pages and its documents."""
+    targets = certificates.targets_of(desk.settings, percent and percent / 100)
     with schema.reading(desk.engine) as session:
         summary = batches.batch_summary(session, name)
         pages = review.pages(session, batch=name, after=after, limit=PAGES_LISTED + 1)
         waiting = review.waiting(session, batch_id(session, name))
+        meters = certificates.meters(session, name, targets)
     more = pages[PAGES_LISTED - 1].id if len(pages) > PAGES_LISTED else None
     return desks.page(
         request,
@@ -53,6 +59,23 @@ def batch(request: Request, desk: AtDesk, name: str, after: int = 0) -> HTMLResp
         more=more,
         waiting={q: sum(w.number for w in waiting if w.queue == q) for q in QUEUES},
         queues=QUEUES,
+        meters=meters,
+        has_target=bool(targets),
+        percent=percent,
+    )
+
+
+@router.get("/certificate")
+def certificate(desk: AtDesk, batch: str, percent: Percent = None) -> Response:
+    """Give what audits prove of a batch, as `export --certificate` writes it."""
+    targets = certificates.targets_of(desk.settings, percent and percent / 100)
+    if not targets:
+        raise UsageError("a certificate needs a target: type one on the page of the batch")
+    with schema.reading(desk.engine) as session:
+        proven = certificates.statements(session, [batch], targets, desk.now())
+    return JSONResponse(
+        proven,
+        headers={"content-disposition": 'attachment; filename="digitocr.certificate.json"'},
     )
 
 

@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, Response
 from PIL import Image, ImageOps, UnidentifiedImageError
 from starlette.concurrency import run_in_threadpool
 
+from digitocr.db import schema
 from digitocr.review import desk as desks
 from digitocr.review.desk import AtDesk, Desk
 from digitocr.review.words import in_words
@@ -131,15 +132,19 @@ def decode(data: bytes) -> Gray:
 
 def _read(gray: Gray, desk: Desk) -> Tried:
     # The readers bring LiteRT, for which starting need not wait.
+    from digitocr.db import promotions
     from digitocr.imaging.normalization import ink_intensity, normalize
     from digitocr.numbers import load_readers, read_number
     from digitocr.recognition.acceptance import Acceptance
     from digitocr.recognition.classifier import DIGITS, classify_glyphs
 
+    with schema.reading(desk.engine) as session:
+        settings = promotions.with_promoted(session, desk.settings)
     with _once:
-        if not _loaded:
-            _loaded["readers"] = load_readers(desk.settings)
-        model, sequence = _loaded["readers"]
+        if settings.model not in _loaded:  # another was promoted since, or none is loaded yet
+            _loaded.clear()
+            _loaded[settings.model] = load_readers(settings)
+        model, sequence = _loaded[settings.model]
         started = time.perf_counter()
         glyph = normalize(ink_intensity(gray))
         row = classify_glyphs([glyph], model)[0]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from digitocr.db.tables import Queue
+from digitocr.recognition.stopping import percent_at_most
 from digitocr.types import FormRule, Reason, Rule
 
 REASONS = {
@@ -53,10 +54,15 @@ def in_words(reason: str, rules: Sequence[FormRule] = ()) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Write a share as a percentage, rounded up to two digits that matter; — if unknown."""
+    """Write a share as a percentage, with two digits that matter; — if unknown."""
     if share is None:
         return "—"
     return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
+def at_most(share: float | None) -> str:
+    """Write a bound as a percentage, rounded up so that it stays one; — if unknown."""
+    return "—" if share is None else percent_at_most(share)
 
 
 def thousands(number: int) -> str:
@@ -76,6 +82,7 @@ def counted(number: int, noun: str) -> str:
 
 FILTERS = {
     "percent": percent,
+    "at_most": at_most,
     "thousands": thousands,
     "when": when,
     "words": in_words,

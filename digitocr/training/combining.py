@@ -186,6 +186,8 @@ def fit(
     filled forms, the truths alone would have both readers believed without limit. Of `floors`
     the best is taken, by what is right alone.
     """
+    if not seen:
+        return prior
     best, least = prior, float("inf")
     padded = _padded(seen)
     start = (prior.lattice_power, prior.sequence_power, prior.neither)

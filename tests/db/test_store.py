@@ -165,8 +165,8 @@ def test_a_decision_cannot_be_replaced_or_truncated(desk: Any, draw: Any) -> Non
     desk.save(draw.page(*draw.some))
     desk.decide("valid", "58")
     statement = (
-        "INSERT OR REPLACE INTO decisions SELECT id, reading_id, glyph_id, verdict, '1', "
-        "reviewer, made_at, audit FROM decisions"
+        "INSERT OR REPLACE INTO decisions (id, reading_id, verdict, text, reviewer, made_at) "
+        "SELECT id, reading_id, verdict, '1', reviewer, made_at FROM decisions"
         if desk.engine.dialect.name == "sqlite"
         else "TRUNCATE decisions"
     )

@@ -312,9 +312,9 @@ def program() -> Iterator[Callable[..., Program]]:
         process.stdout.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Drive Debian's Chromium."""
+    """Drive Debian's Chromium; the loop that Playwright runs in this thread must end, too."""
     if not Path(CHROMIUM).exists():
         pytest.skip("Chromium not installed")
     from playwright.sync_api import sync_playwright

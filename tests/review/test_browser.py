@@ -397,8 +397,8 @@ def test_a_digit_that_is_drawn_is_read(visit: Any, served: Any) -> None:
 
 
 SCREENS = [
-    "/", "/batch/monday", "/group/5", "/group/1", "/field", "/conflict", "/blind", "/audit",
-    "/page/1#f1", "/query", "/try",
+    "/", "/batch/monday?percent=5", "/group/5", "/group/1", "/field", "/conflict", "/blind",
+    "/audit", "/page/1#f1", "/query", "/try",
 ]  # fmt: skip
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import html
 import io
+import json
+import shutil
 import struct
 import sys
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -16,8 +20,10 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from digitocr.db import export, schema, tables
+from digitocr import resources
+from digitocr.db import export, promotions, schema, tables
 from digitocr.errors import DatabaseError, UsageError
+from digitocr.recognition.promise import upper_bound
 from digitocr.review import app as review_app
 from digitocr.review import trial
 from digitocr.settings import Settings
@@ -330,3 +336,50 @@ def test_starting_loads_neither_pandas_nor_a_network() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_of_a_batch_says_how_much_must_be_reviewed(served: Any) -> None:
+    with served.client() as client:
+        assert "Say which share" in client.get("/batch/monday").text
+        page = client.get("/batch/monday?percent=20").text
+        assert "Nobody audited the accepted readings of type integer" in page
+        assert client.post("/audit/draw", data={"count": "31"}).status_code == 204
+        claim = client.get("/audit").text.split('data-claim="')[1].split('"')[0]
+        with schema.reading(served.engine) as session:
+            cells = session.get_one(tables.Claim, claim).cells
+        said = {str(place): {"text": "31"} for place in range(len(cells))}
+        saved = client.post(f"/claims/{claim}/keyed", json={"said": said, "ms": 1})
+        assert saved.status_code == 200
+        page = client.get("/batch/monday?percent=20").text
+        (told,) = client.get("/certificate?batch=monday&percent=20").json()
+        assert client.get("/batch/monday?percent=0").status_code == 422
+        refused = client.get("/certificate?batch=monday")
+    (found,) = told["certificates"]
+    assert (found["readings"], found["audited"], found["wrong"]) == (31, len(cells), 0)
+    assert found["rest_bound"] == upper_bound(0, len(cells))
+    assert found["sentence"] in html.unescape(page)
+    assert found["population"] in html.unescape(page)
+    assert "of 31 advised" in page
+    assert (refused.status_code, "needs a target" in refused.text) == (404, True)
+
+
+def test_what_is_tried_is_read_by_the_promoted_model(
+    served: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "models" / "mine"
+    mine.mkdir(parents=True)
+    delivered = resources.folder("models") / "simple-cnn"
+    shutil.copy(delivered / "model.tflite", mine)
+    card = json.loads((delivered / "card.json").read_text()) | {"name": "mine"}
+    (mine / "card.json").write_text(json.dumps(card))
+    with schema.writing(served.engine) as session:
+        promotions.promote(session, mine, by="ana", now=served.desk.now())
+    desk = replace(served.desk, settings=Settings(sequence="none"))
+    white = np.full((40, 30), 255, np.uint8)
+    assert trial._read(white, desk).reading.model == "mine"
+    shutil.rmtree(mine)
+    _, data = cv2.imencode(".png", white)
+    with served.client() as client:
+        gone = client.post("/try/digit", content=data.tobytes())
+    assert (gone.status_code, "promoted by ana" in gone.json()["message"]) == (503, True)

@@ -20,7 +20,7 @@ from digitocr.db.tables import Queue
 from digitocr.recognition.checks import value_of
 from digitocr.review import pictures
 from digitocr.review.repair import repair_field, repair_sum
-from digitocr.review.words import in_words, percent
+from digitocr.review.words import at_most, in_words, percent
 from digitocr.types import (
     Box,
     Check,
@@ -199,6 +199,12 @@ def test_every_reason_has_words(reason: str) -> None:
 def test_shares_are_written_shortly() -> None:
     assert [percent(share) for share in (None, 0.0049, 0.05, 0.79)] == [
         "—", "0.49 %", "5 %", "79 %",
+    ]  # fmt: skip
+
+
+def test_a_bound_is_never_written_smaller_than_it_is() -> None:
+    assert [at_most(share) for share in (None, 0.0, 0.03741, 0.05, 0.791)] == [
+        "—", "0 %", "3.8 %", "5 %", "80 %",
     ]  # fmt: skip
 
 
