@@ -10,7 +10,7 @@ from sqlalchemy import exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from digitocr.db import items, tables
-from digitocr.db.store import is_deciding, is_latest_pass
+from digitocr.db.store import is_deciding, is_keyed_otherwise, is_latest_pass
 from digitocr.db.tables import ItemState, Queue
 from digitocr.recognition.promise import LEVEL, upper_bound
 from digitocr.types import Verdict
@@ -131,5 +131,8 @@ def standing(session: Session) -> AuditStanding:
             tables.Count.queue == Queue.AUDIT
         )
     )
-    wrong = sum(said != read for said, read in rows)
-    return AuditStanding(len(rows), wrong, int(waiting or 0))
+    differing = session.scalar(
+        select(func.count()).select_from(reading).where(is_keyed_otherwise())
+    )
+    wrong = sum(said != read for said, read in rows) + int(differing or 0)
+    return AuditStanding(len(rows) + int(differing or 0), wrong, int(waiting or 0))

@@ -506,7 +506,8 @@ def audited(session: Session, *, model: str) -> tuple[AuditedReading, ...]:
 
     Only the first audit of a field counts: whoever looks again has seen something. It is
     right where the text is the machine's; a field that a person could not read is counted as
-    wrong, because nothing confirms what was accepted.
+    wrong, because nothing confirms what was accepted, and so is one that was keyed otherwise
+    and waits for a second person.
 
     What was accepted below `sure_from`, because its digits were sure enough, is left out: its
     like with less sure digits was not accepted and could not be drawn. So nothing is known
@@ -544,14 +545,40 @@ def audited(session: Session, *, model: str) -> tuple[AuditedReading, ...]:
         .where(decision.id.in_(first))
         .order_by(decision.id)
     ).all()
+    differing = session.execute(
+        select(form.id, reading.field, reading.confidence, reading.sure_from)
+        .select_from(reading)
+        .join(page, page.id == reading.page_reading_id)
+        .join(form, form.id == page.form_id)
+        .join(tables.Model, tables.Model.id == page.model_id)
+        .where(is_keyed_otherwise(), tables.Model.fingerprint == model)
+        .order_by(reading.id)
+    ).all()
     # Types are as in the stored forms: a folder of today may lack one, or have a new version.
-    used = select(form.id, form.source).where(form.id.in_({row[0] for row in rows}))
+    known = {row[0] for row in rows} | {row[0] for row in differing}
+    used = select(form.id, form.source).where(form.id.in_(known))
     types = {id_: field_types(source) for id_, source in session.execute(used)}
+    said_of = [(*row[:4], row[5] == row[4]) for row in rows]
+    said_of += [(*row, False) for row in differing]
     return tuple(
-        AuditedReading(types[form_id][field], confidence, said == read, sure_from)
-        for form_id, field, confidence, sure_from, read, said in rows
+        AuditedReading(types[form_id][field], confidence, right, sure_from)
+        for form_id, field, confidence, sure_from, right in said_of
         if sure_from is not None and confidence >= sure_from
     )
+
+
+def is_keyed_otherwise() -> ColumnElement[bool]:
+    """Say, in SQL, that a reading was audited and keyed otherwise, and waits for a second look.
+
+    One that agrees is decided at once, one that does not later: without these, audits would
+    look better than they are.
+    """
+    keying, decision = tables.Keying, tables.Decision
+    keyed = exists().where(
+        keying.reading_id == tables.Reading.id, keying.queue == tables.Queue.AUDIT
+    )
+    decided = exists().where(decision.reading_id == tables.Reading.id, decision.audit)
+    return and_(keyed, ~decided)
 
 
 # Rows

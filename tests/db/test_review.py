@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from digitocr import templates
@@ -452,15 +452,25 @@ def test_an_audit_that_agrees_counts_as_right(floor: Floor) -> None:
         assert store.audited(session, model=fingerprint) == ()  # no sure_from was stored
 
 
-def test_an_audit_that_disagrees_is_keyed_once_more_before_it_counts(floor: Floor) -> None:
+def test_an_audit_that_disagrees_counts_as_wrong_until_it_is_keyed_once_more(
+    floor: Floor,
+) -> None:
     audited(floor, 2)
+    with schema.writing(floor.engine) as session:
+        session.execute(update(tables.Reading).values(sure_from=0.5))
     first = key(floor, Queue.AUDIT, "13")
-    assert standing(floor).audited == 0
+    assert (standing(floor).audited, standing(floor).wrong) == (1, 1)
+    with schema.reading(floor.engine) as session:
+        fingerprint = session.scalars(select(tables.Model.fingerprint)).one()
+        assert [one.right for one in store.audited(session, model=fingerprint)] == [False]
     second = key(floor, Queue.AUDIT, "31")
     assert second.cells[0].reading != first.cells[0].reading  # the others come first
     third = key(floor, Queue.AUDIT, "31")
     assert third.cells[0].reading == first.cells[0].reading
     assert (standing(floor).audited, standing(floor).wrong) == (2, 0)
+    with schema.reading(floor.engine) as session:
+        found = store.audited(session, model=fingerprint)
+    assert [one.right for one in found] == [True, True]
 
 
 @pytest.mark.parametrize(
