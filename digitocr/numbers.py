@@ -259,10 +259,24 @@ def weigh(
         two, three = weights.cells, weights.third_cells
     combine = partial(combining.combine, min_length=min_length, max_length=max_length)
     found = combine(decoded, whole.frames, evidence, two)
-    if sequence.recognizer is None or three is None or found[0].probability >= sure:
+    if sequence.recognizer is not None and three is not None and found[0].probability < sure:
+        frames = sequence.recognizer.read(line_of(image, whole.line))
+        found = combine(found, frames, evidence, three)
+    return _as_cells_allow(found, decoded) if printed_cells else found
+
+
+def _as_cells_allow(
+    found: tuple[Decoded, ...], decoded: Sequence[Decoded]
+) -> tuple[Decoded, ...]:
+    """Believe a text no more than the lattice leaves it, where that has another one first.
+
+    Where cells are printed the lattice knows the positions and is seldom wrong; forms to fit on
+    hold too few mistakes to learn from how much it counts that it disagrees.
+    """
+    if not decoded or decoded[0].text == found[0].text:
         return found
-    frames = sequence.recognizer.read(line_of(image, whole.line))
-    return combine(found, frames, evidence, three)
+    most = 1.0 - decoded[0].probability
+    return tuple(replace(one, probability=min(one.probability, most)) for one in found)
 
 
 def line_of(image: Gray, line: Box) -> Gray:

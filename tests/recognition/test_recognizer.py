@@ -38,18 +38,30 @@ def with_recognizer(asked, text):
     return SequenceModel("nowhere", card, lambda strips: [], Recognizer("ppocr", "print", read))
 
 
-def weigh(sequence, *, sure):
+def weigh(sequence, *, sure, printed_cells=False, lattice=(("11", 0.5), ("17", 0.5))):
     image = np.full((40, 100), 255, np.uint8)
     whole = numbers.WholeReading(Box(10, 10, 90, 30), spelled("17", sure=0.6))
     return numbers.weigh(
         image,
-        [Decoded("11", 0.5, ()), Decoded("17", 0.5, ())],
+        [Decoded(text, probability, ()) for text, probability in lattice],
         whole,
         Evidence(False, False, {}),
         sequence,
-        printed_cells=False,
+        printed_cells=printed_cells,
         sure=sure,
     )
+
+
+@pytest.mark.parametrize("sure", [0.0, 1.0], ids=["two", "three"])
+def test_in_printed_cells_a_text_is_no_surer_than_the_lattice_leaves_it(sure):
+    against = (("11", 0.9), ("17", 0.1))
+    sequence = with_recognizer([], "17")
+    free = weigh(sequence, sure=sure, lattice=against)
+    cells = weigh(sequence, sure=sure, lattice=against, printed_cells=True)
+    assert free[0].text == cells[0].text == "17"
+    assert cells[0].probability <= 0.1 + 1e-9 < free[0].probability
+    agreed = weigh(sequence, sure=sure, lattice=(("17", 0.9),), printed_cells=True)
+    assert agreed == weigh(sequence, sure=sure, lattice=(("17", 0.9),))
 
 
 def test_the_recognizer_is_asked_only_where_both_readers_are_not_sure():
