@@ -21,7 +21,13 @@ from digitocr.recognition import checks, combining
 from digitocr.recognition.acceptance import Acceptance, least_digit, reasons_against
 from digitocr.recognition.classifier import Model, classify_glyphs, load_model
 from digitocr.recognition.combining import Evidence
-from digitocr.recognition.ctc import DIGITS, Frames, digit_frames, text_probabilities
+from digitocr.recognition.ctc import (
+    DIGITS,
+    Frames,
+    best_texts,
+    digit_frames,
+    text_probabilities,
+)
 from digitocr.recognition.decoding import Decoded, Rows, decode, glyph_readings, least_digits
 from digitocr.recognition.sequence import SequenceModel, joint_card, load_sequence
 from digitocr.settings import Settings
@@ -58,6 +64,7 @@ def load_readers(settings: Settings) -> tuple[Model, SequenceModel | None]:
 
 
 MOST_LINES = 4  # of writing in a tall crop that are looked at
+LATTICE_SURE = 0.5  # probability from which on it is asked whether it agrees, in cells
 LINE_ROOM = 0.25  # of the height of a line: what the recognizer sees around it
 MOST_BLANK = 0.8  # probability that a line says no number: if all say so more surely, the first
 
@@ -259,23 +266,28 @@ def weigh(
         two, three = weights.cells, weights.third_cells
     combine = partial(combining.combine, min_length=min_length, max_length=max_length)
     found = combine(decoded, whole.frames, evidence, two)
-    if sequence.recognizer is not None and three is not None and found[0].probability < sure:
-        frames = sequence.recognizer.read(line_of(image, whole.line))
-        found = combine(found, frames, evidence, three)
-    return _as_cells_allow(found, decoded) if printed_cells else found
+    allowed = _as_cells_allow(found, decoded) if printed_cells else found
+    if sequence.recognizer is None or three is None or allowed[0].probability >= sure:
+        return allowed
+    frames = sequence.recognizer.read(line_of(image, whole.line))
+    found = combine(found, frames, evidence, three)
+    outvoted = best_texts(frames, keep=1)[0].text == found[0].text
+    return found if outvoted or not printed_cells else _as_cells_allow(found, decoded)
 
 
 def _as_cells_allow(
     found: tuple[Decoded, ...], decoded: Sequence[Decoded]
 ) -> tuple[Decoded, ...]:
-    """Believe a text no more than the lattice leaves it, where that has another one first.
+    """Believe a text no more than the lattice leaves it, where that is sure of another.
 
     Where cells are printed the lattice knows the positions and is seldom wrong; forms to fit on
-    hold too few mistakes to learn from how much it counts that it disagrees.
+    hold too few mistakes to learn from how much it counts that it disagrees. Two others who
+    read the same outvote it.
     """
-    if not decoded or decoded[0].text == found[0].text:
+    first = decoded[0] if decoded else None
+    if first is None or first.text == found[0].text or first.probability < LATTICE_SURE:
         return found
-    most = 1.0 - decoded[0].probability
+    most = 1.0 - first.probability
     return tuple(replace(one, probability=min(one.probability, most)) for one in found)
 
 

@@ -1,5 +1,7 @@
 """The third opinion: read where it is installed, asked only where both readers are not sure."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -52,16 +54,22 @@ def weigh(sequence, *, sure, printed_cells=False, lattice=(("11", 0.5), ("17", 0
     )
 
 
-@pytest.mark.parametrize("sure", [0.0, 1.0], ids=["two", "three"])
-def test_in_printed_cells_a_text_is_no_surer_than_the_lattice_leaves_it(sure):
+def test_in_printed_cells_a_text_is_no_surer_than_the_lattice_leaves_it():
     against = (("11", 0.9), ("17", 0.1))
-    sequence = with_recognizer([], "17")
-    free = weigh(sequence, sure=sure, lattice=against)
-    cells = weigh(sequence, sure=sure, lattice=against, printed_cells=True)
+    alone = replace(with_recognizer([], "17"), recognizer=None)
+    free = weigh(alone, sure=1.0, lattice=against)
+    cells = weigh(alone, sure=1.0, lattice=against, printed_cells=True)
     assert free[0].text == cells[0].text == "17"
     assert cells[0].probability <= 0.1 + 1e-9 < free[0].probability
-    agreed = weigh(sequence, sure=sure, lattice=(("17", 0.9),), printed_cells=True)
-    assert agreed == weigh(sequence, sure=sure, lattice=(("17", 0.9),))
+    agreed = weigh(alone, sure=1.0, lattice=(("17", 0.9),), printed_cells=True)
+    assert agreed == weigh(alone, sure=1.0, lattice=(("17", 0.9),))
+
+
+@pytest.mark.parametrize(("third", "outvoted"), [("17", True), ("11", False), ("42", False)])
+def test_a_recognizer_that_says_the_same_outvotes_the_lattice(third, outvoted):
+    against = (("11", 0.9), ("17", 0.1))
+    cells = weigh(with_recognizer([], third), sure=1.0, lattice=against, printed_cells=True)
+    assert (cells[0].text == "17" and cells[0].probability > 0.11) == outvoted
 
 
 def test_the_recognizer_is_asked_only_where_both_readers_are_not_sure():
