@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+import digitocr.training  # noqa: F401  before TensorFlow: it says how much that says
+
 ROOT = Path(__file__).parent.parent
 
 pytest.importorskip("prefect", reason="prefect is not installed")
