@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -59,6 +60,8 @@ def load_recognizer() -> Recognizer | None:
 
 
 def _reader(weights: bytes) -> ReadLine:
+    for told in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
+        os.environ[told] = "1"  # from 1.28 on it tells its makers who runs it, unless forbidden
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

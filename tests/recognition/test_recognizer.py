@@ -1,5 +1,8 @@
 """The third opinion: read where it is installed, asked only where both readers are not sure."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -124,3 +127,25 @@ def test_the_recognizer_reads_a_line_of_any_width(width):
     np.testing.assert_allclose(np.exp(frames).sum(axis=1), 1.0, atol=1e-4)
     assert best_texts(frames, keep=1)[0].text == "47"
     assert np.array_equal(line, before)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(load_recognizer() is None, reason="the extra ocr is not installed")
+def test_the_recognizer_tells_nobody_that_it_runs(tmp_path):
+    # ONNX Runtime from 1.28 on keeps a session's name in the temporary folder to send it home.
+    watched = {name: str(tmp_path) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
+    quiet = {name: value for name, value in os.environ.items() if name != "CI"}
+    program = (
+        "import numpy as np\n"
+        "from digitocr.recognition.recognizer import load_recognizer\n"
+        "print(len(load_recognizer().read(np.full((40, 90), 255, np.uint8))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=quiet | watched,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) > 0
+    assert sorted(path.name for path in tmp_path.rglob("*")) == []
