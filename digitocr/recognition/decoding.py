@@ -91,12 +91,18 @@ def decode(
         ranked = sorted(alive[cut].items(), key=lambda entry: -entry[1][0])[:beam]
         while ranked and ranked[-1][1][0] < LEAST_SHARE * ranked[0][1][0]:
             ranked.pop()
+        if not ranked:
+            continue
         for place in leaving[cut]:
             glyph = lattice.glyphs[place]
             reached = alive[glyph.end]
-            for symbol, probability in _options(glyph, rows[place], marks):
+            options = _options(glyph, rows[place], marks)
+            heaviest = ranked[0][1][0] * max((share for _, share in options), default=0.0)
+            for symbol, probability in options:
                 for text, (all_ways, best, way) in ranked:
                     total, longer = all_ways * probability, best * probability
+                    if total < LEAST_SHARE * heaviest:
+                        break  # it would not be followed from the next cut
                     known = reached.get(text + symbol)
                     if known is None:
                         reached[text + symbol] = [total, longer, (way, place, symbol)]
