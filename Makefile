@@ -59,6 +59,7 @@ bench: $(VENV)/.all
 	$(BIN)/python tests/bench/glyphs.py
 	$(BIN)/python tests/bench/pages.py
 	$(BIN)/python tests/bench/folder.py
+	$(BIN)/python tests/bench/naive.py
 	$(BIN)/python tests/bench/stress.py --pages 45
 
 soak: $(VENV)/.all
