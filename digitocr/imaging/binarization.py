@@ -61,14 +61,11 @@ def darkness(
     -------
     (H, W) float32, 0.0 as bright as the paper or brighter, 1.0 black.
     """
-    ground = np.maximum(paper(gray, reach=reach), least_paper).astype(np.float32)
-    dark: Darkness = np.clip(1.0 - gray / ground, 0.0, 1.0).astype(np.float32)
-    if not margins:
-        return dark
-    result: Darkness = np.where(
-        solid(gray, reach=reach, least_paper=least_paper), 0.0, dark
-    ).astype(np.float32)
-    return result
+    ground = np.maximum(paper(gray, reach=reach), max(1, least_paper))
+    dark: Darkness = cv2.divide(cv2.subtract(ground, gray), ground, dtype=cv2.CV_32F)
+    if margins:
+        dark[solid(gray, reach=reach, least_paper=least_paper)] = 0.0
+    return dark
 
 
 def solid(gray: Gray, *, reach: int, least_paper: int = 60) -> Ink:
