@@ -456,7 +456,7 @@ DRAWN = {
     "a mask": pdf_of(SCAN, image=b"/Mask [0 10]"),
     "an annotation": pdf_of(SCAN, page=b"/Annots [5 0 R]", extra=INK),
     "vectors only": pdf_of(b"5 w 0 0 m 72 48 l S"),
-    "nothing": pdf_of(b""),
+    "nothing": pdf_of(b"").replace(b"/Subtype /Image", b"/Subtype /Thing"),
 }
 
 
@@ -473,6 +473,29 @@ def test_what_is_drawn_over_a_scan_is_seen(tmp_path):
         assert (only_page(tmp_path, DRAWN[kind]).image < 50).any()
     assert (only_page(tmp_path, DRAWN["nothing"]).image == 255).all()
     assert (plain < 50).any()
+
+
+def test_a_page_that_shows_nothing_of_its_scan_is_no_blank_page(tmp_path):
+    with pytest.raises(ScanError, match="shows nothing of the pictures in the file"):
+        only_page(tmp_path, pdf_of(b"q 72 0 0 48 0 0 cm /Im D\0 Q"))
+    path = written(tmp_path, pdf_of(SCAN, b""))
+    with scans.open_scan(path) as scan:  # a scan, and the blank back of its sheet
+        assert (scan.page(1).image < 50).any()
+        assert (scan.page(2).image == 255).all()
+
+
+@pytest.mark.parametrize("place", [60, -60])
+def test_a_png_whose_pixels_are_damaged_is_no_blank_page(tmp_path, place):
+    data = bytearray(saved(gray(), "PNG"))
+    data[place] ^= 1
+    with pytest.raises(ScanError, match="is damaged"):
+        only_page(tmp_path, bytes(data))
+
+
+def test_a_jpeg_that_ends_before_its_picture_is_refused(tmp_path):
+    data = saved(gray(), "JPEG").replace(struct.pack(">HH", H, W), struct.pack(">HH", 9 * H, W))
+    with pytest.raises(ScanError, match="is damaged, cut short"):
+        only_page(tmp_path, data)
 
 
 def test_a_link_is_nothing_drawn_over_a_scan(tmp_path, no_drawing):

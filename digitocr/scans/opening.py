@@ -20,6 +20,9 @@ from digitocr.scans.finding import shown
 from digitocr.scans.pictures import Picture
 from digitocr.types import Document, Page
 
+MOST_PAGES = 10_000  # each becomes a row; a file of a kilobyte can promise a million
+MOST_BYTES = 1024**3  # a file is read whole, and a sparse one is as large as it likes to be
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenScan:
@@ -104,11 +107,14 @@ def open_scan(
     close: Callable[[], None] = _nothing
     try:
         if pdf.is_pdf(data):
-            page_count, decode, close = pdf.open_pdf(data, path, renderer, most_pixels)
+            page_count, decode, close = pdf.open_pdf(data, renderer, most_pixels)
         elif pictures.is_tiff(data):
             page_count, decode = pictures.open_tiff(data, most_pixels)
         else:
             page_count, decode = 1, pictures.open_picture(data, most_pixels)
+        if page_count > MOST_PAGES:
+            close()
+            raise ScanError(f"has {page_count} pages, more than {MOST_PAGES}; split the file")
     except ScanError as error:
         raise ScanError(f"{shown(path)}: {error}") from error
     return OpenScan(path, Document(hashlib.sha256(data).hexdigest(), page_count), decode, close)
@@ -122,12 +128,18 @@ def load(path: Path) -> tuple[Document, tuple[Page, ...]]:
 
 def _read(path: Path) -> bytes:
     try:
-        mode = path.stat().st_mode
+        about = path.stat()
+        mode = about.st_mode
         if stat.S_ISDIR(mode):
             next(path.iterdir(), None)  # raises where the folder may not be opened
             raise ScanError(f"{shown(path)}: is a folder; name the files in it")
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
             raise ScanError(f"{shown(path)}: is no regular file; save the scan as a file")
+        if about.st_size > MOST_BYTES:
+            raise ScanError(
+                f"{shown(path)}: has {about.st_size:,} bytes, more than {MOST_BYTES:,}; "
+                "split the file"
+            )
         data = path.read_bytes()
     except PermissionError as error:
         raise ScanError(

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import re
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -44,6 +44,7 @@ POPPLER_TIMEOUT_S = 120
 # A stream's dictionary always stands in the open, so these are found without a parser.
 MASK = re.compile(rb"/(?:SMask|Mask|ImageMask)\b(?!\s*/None|\s+false)")
 DECODE = re.compile(rb"/Decode\b")
+IMAGE = re.compile(rb"/Subtype\s*/Image\b")
 LINEARIZED = re.compile(rb"/Linearized\b[^>]*?/L\s+(\d+)")
 PLAIN_COLORS = (
     raw.FPDF_COLORSPACE_DEVICEGRAY,
@@ -53,6 +54,9 @@ PLAIN_COLORS = (
     raw.FPDF_COLORSPACE_ICCBASED,
 )
 DAMAGED = "is damaged; save or scan it again"
+# PDFium passes over what it cannot understand, and a scan would then pass for a blank page. An
+# empty page among scans, as some scanners leave of a blank back, has no picture in the file.
+LOST = "shows nothing of the pictures in the file; save or scan it again"
 
 _pdfium = threading.RLock()
 logging.getLogger("pypdfium2").setLevel(logging.CRITICAL)
@@ -66,14 +70,12 @@ def is_pdf(data: bytes) -> bool:
 
 
 def open_pdf(
-    data: bytes, path: Path, renderer: Renderer, most_pixels: int
+    data: bytes, renderer: Renderer, most_pixels: int
 ) -> tuple[int, Callable[[int], Picture], Callable[[], None]]:
-    """Open a PDF: its number of pages, what decodes one of them, and what closes it.
-
-    `path` is for poppler, which reads the file itself.
-    """
+    """Open a PDF: its number of pages, what decodes one of them, and what closes it."""
     _refuse_cut(data)
     masked, remapped = bool(MASK.search(data)), bool(DECODE.search(data))
+    images = sum(1 for _ in IMAGE.finditer(data))
     try:
         with _pdfium:
             document = pypdfium2.PdfDocument(data)
@@ -97,13 +99,16 @@ def open_pdf(
                     if scan is not None:
                         return scan
                     dpi = _dpi_within(page.get_size(), most_pixels)
+                    shows = raw.FPDFPage_CountObjects(page) or _annotated(page)
+                    if images >= page_count and not shows:
+                        raise ScanError(LOST)
                     if renderer == "pdfium":
                         return Picture(_drawn(page, dpi), (dpi, dpi))
                 finally:
                     page.close()
         except (pypdfium2.PdfiumError, UnicodeDecodeError) as error:  # names of its filters
             raise ScanError(DAMAGED) from error
-        return Picture(_drawn_by_poppler(path, number, dpi, most_pixels), (dpi, dpi))
+        return Picture(_drawn_by_poppler(data, number, dpi, most_pixels), (dpi, dpi))
 
     def close() -> None:
         with _pdfium:
@@ -239,7 +244,7 @@ def _gray(pixels: NDArray[np.uint8]) -> Gray:
 def _dpi_within(size: tuple[float, float], most_pixels: int) -> float:
     """Choose the resolution to draw at, lower where a huge page asks for it."""
     inches = (size[0] / POINTS_AN_INCH) * (size[1] / POINTS_AN_INCH)
-    if inches <= 0:
+    if not 0 < inches < math.inf:  # or no number at all
         raise ScanError("has no size; save it anew")
     return min(DRAWN_DPI, float(np.sqrt(most_pixels / inches)))
 
@@ -252,11 +257,11 @@ def _drawn(page: Any, dpi: float) -> Gray:
         bitmap.close()
 
 
-def _drawn_by_poppler(path: Path, number: int, dpi: float, most_pixels: int) -> Gray:
+def _drawn_by_poppler(data: bytes, number: int, dpi: float, most_pixels: int) -> Gray:
     try:
         with no_bound_of_pillow(most_pixels):
-            (image,) = pdf2image.convert_from_path(
-                path.absolute(),  # a name that begins with - would be taken for an option
+            (image,) = pdf2image.convert_from_bytes(
+                data,  # not from its path: the file may be another by now
                 dpi=int(dpi),
                 first_page=number,
                 last_page=number,

@@ -16,6 +16,7 @@ import re
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -49,6 +50,8 @@ PLUGINS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
 )
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
+JPEG_BLOCK, JPEG_UNFILLED = 8, 128
+PNG_HEAD, PNG_FRAME = 8, 12  # bytes before the first chunk; of a chunk that holds nothing
 SUBFILE_TYPE, REDUCED = 254, 1
 DAMAGED = (
     "is damaged, cut short or of a kind not known; copy it or scan the page again, "
@@ -122,7 +125,31 @@ def open_picture(data: bytes, most_pixels: int) -> Callable[[int], Picture]:
     with _pillow():
         size = opener(io.BytesIO(data)).size
     refuse_large(*size, most_pixels)
+    if opener is PngImageFile:
+        _refuse_damaged_png(data)
     return decode
+
+
+def _refuse_damaged_png(data: bytes) -> None:
+    """Check what a PNG says of itself: Pillow takes pixels it cannot inflate for white paper.
+
+    Only of the chunks that hold the picture; what is told beside it may be wrong.
+    """
+    at = PNG_HEAD
+    while at + PNG_FRAME <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        name, end = data[at + 4 : at + 8], at + 8 + length
+        if end + 4 > len(data):
+            break
+        if (
+            name[:1].isupper()
+            and zlib.crc32(data[at + 4 : end]).to_bytes(4) != data[end : end + 4]
+        ):
+            raise ScanError(DAMAGED)
+        if name == b"IEND":
+            return
+        at = end + 4
+    raise ScanError(DAMAGED)
 
 
 def decode_jpeg(data: bytes) -> Gray | None:
@@ -133,7 +160,9 @@ def decode_jpeg(data: bytes) -> Gray | None:
             return None
         image.draft("L", None)
         image.load()
-        return _gray(image)
+        gray = _gray(image)
+        _refuse_unfilled(gray)
+        return gray
 
 
 def is_tiff(data: bytes) -> bool:
@@ -182,14 +211,14 @@ def _tiff_pages(data: bytes) -> list[int]:
     big = data[2:4] in (b"+\0", b"\0+")
     count_form, entry_size, next_form = ("Q", 20, "Q") if big else ("H", 12, "I")
     at = 8 if big else 4
-    places: list[int] = []
+    places: dict[int, None] = {}  # in order; a chain of a million is looked up in no time
     small: set[int] = set()
     while True:
         try:
             (place,) = struct.unpack_from(order + next_form, data, at)
             if place == 0 or place in places:
                 break
-            places.append(place)
+            places[place] = None
             (count,) = struct.unpack_from(order + count_form, data, place)
             first = place + struct.calcsize(order + count_form)
             at = first + count * entry_size
@@ -197,13 +226,13 @@ def _tiff_pages(data: bytes) -> list[int]:
                 order + ("HHQQ" if big else "HHII"), data, first
             )
             struct.unpack_from(order + next_form, data, at)
-        except struct.error:
+        except (struct.error, OverflowError):
             break  # the last page found lies beyond the end, and says so when it is decoded
         if tag == SUBFILE_TYPE and value & REDUCED:
             small.add(place)
     if not places:
         raise ScanError("is cut short, or holds no page; copy it again")
-    return [place for place in places if place not in small] or places
+    return [place for place in places if place not in small] or list(places)
 
 
 def _strips_are_inside(image: TiffImageFile, size: int) -> bool:
@@ -260,6 +289,8 @@ def _decode(image: ImageFile.ImageFile) -> Picture:
             image.draft("L", None)  # libjpeg then does not decode the colors at all
         image.load()
         gray = _gray(image)
+        if isinstance(image, JpegImageFile):
+            _refuse_unfilled(gray)
         if isinstance(image, TiffImageFile):
             if image.mode.startswith("I") and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
                 gray = 255 - gray  # Pillow inverts the shallower depths only
@@ -268,6 +299,15 @@ def _decode(image: ImageFile.ImageFile) -> Picture:
     if dpi is not None and orientation >= 5:
         dpi = (dpi[1], dpi[0])
     return Picture(np.ascontiguousarray(gray), dpi)
+
+
+def _refuse_unfilled(gray: Gray) -> None:
+    """Refuse a JPEG whose data end before its picture does: libjpeg fills the rest with gray.
+
+    It says so in a warning, for which Pillow has no ear. No paper is of just this gray.
+    """
+    if (gray[-JPEG_BLOCK:] == JPEG_UNFILLED).all():
+        raise ScanError(DAMAGED)
 
 
 def _gray(image: Image.Image) -> Gray:
