@@ -6,7 +6,6 @@ elsewhere.
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +27,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:  # a progress bar need not wait for the database's libraries
     from digitocr.batch import RunSummary
+    from digitocr.batch.drift import Compared
     from digitocr.db.batches import BatchSummary, FailedPage
     from digitocr.db.completeness import UnevenForm
 
@@ -95,15 +95,6 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def log_to_stderr(*, verbose: bool) -> None:
-    """Show the program's log: warnings, or a line a page."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
-
-
 def closing_table(summary: RunSummary, seconds: float) -> None:
     """Print what came of a run."""
     out = _out()
@@ -141,15 +132,13 @@ def closing_table(summary: RunSummary, seconds: float) -> None:
         out.print(before)
 
 
-def show_failed(failed: tuple[FailedPage, ...]) -> None:
-    """Name pages that failed, with their causes, on stderr."""
-    for page in failed[:MOST_FAILED_SHOWN]:
+def show_failed(failed: tuple[FailedPage, ...], *, not_stored: int = 0) -> None:
+    """Name pages that failed, with their causes, on stderr; all that are in no database."""
+    shown = max(not_stored, MOST_FAILED_SHOWN)
+    for page in failed[:shown]:
         say(f"failed: {one_line(page.source)} page {page.page}: {one_line(page.cause)}")
-    if len(failed) > MOST_FAILED_SHOWN:
-        say(
-            f"failed: {len(failed) - MOST_FAILED_SHOWN} more; "
-            "`digitocr query --status failed` names them"
-        )
+    if len(failed) > shown:
+        say(f"failed: {len(failed) - shown} more; `digitocr query --status failed` names them")
 
 
 def show_uneven(uneven: Sequence[UnevenForm]) -> None:
@@ -181,6 +170,13 @@ def batch_table(found: tuple[BatchSummary, ...]) -> None:
             str(len(one.failed_pages)),
         )
     _out().print(table)
+
+
+def show_compared(compared: Iterable[Compared]) -> None:
+    """Name the figures of a batch that moved against the last weeks, on stderr."""
+    for one in compared:
+        if one.moved:
+            say(one_line(str(one)))
 
 
 def rows_table(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 
 from digitocr.errors import RegistrationError, TemplateError
 from digitocr.imaging import isolation, registration
@@ -56,6 +57,7 @@ from digitocr.types import (
 BLANK_SIDE = 600  # longer side of the copy in which a page is looked at for ink
 BLANK_EDGE = 0.04  # share of the page at each side where scanners leave shadows
 BLANK_INK = 0.0006  # share of pixels that are ink on a page that is not blank
+BLANK_PAPER = 64  # the darkest that paper is
 LEAST_THERE = 0.75  # share of a sheet that is on its scan
 MOST_BESIDE = 0.68  # share of a scan that a sheet takes, where there is room for another
 CROP_MARGIN_MM = 1.0  # of paper around a field that the sequence network sees
@@ -266,6 +268,8 @@ def is_blank(image: Gray) -> bool:
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     y, x = (max(1, round(side * BLANK_EDGE)) for side in small.shape)
     inner = small[y:-y, x:-x]
+    if np.median(inner) < BLANK_PAPER:
+        return False
     dark = darkness(inner, reach=max(9, BLANK_SIDE // 25))
     return float((dark > 0.2).mean()) < BLANK_INK
 

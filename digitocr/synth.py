@@ -375,11 +375,16 @@ def degrade(gray: Gray, damage: Damage, strength: float, rng: np.random.Generato
     ValueError
         If `strength` is not from 0 to 1.
     """
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength must be 0 to 1, is {strength}")
+    check_strength(strength)
     if strength == 0:
         return gray.copy()
     return _DAMAGES[damage](gray, strength, rng)
+
+
+def check_strength(strength: float) -> None:
+    """Refuse a strength that is not from 0 to 1."""
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength must be 0 to 1, is {strength}")
 
 
 def scan_like(gray: Gray, rng: np.random.Generator, *, strength: float = 0.35) -> Gray:

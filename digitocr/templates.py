@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,6 +38,10 @@ DATE_PARTS = ("DD", "MM", "YYYY", "YY")
 ARUCO_DICTIONARIES = ("4x4_50", "4x4_100", "5x5_50", "5x5_100", "6x6_50", "6x6_250")
 NOT_WRITTEN = {FieldKind.MARK, FieldKind.BARCODE}  # ticked, or printed: no digits to write
 CODE_CHECKS = {"pattern", "luhn", "damm", "mod11"}
+MOST_VERSION = 2_000_000_000  # what both databases can hold
+# Beside what it says itself, tomllib runs into Python's bounds on depth and on digits. What is
+# no text, no TOML, and no template by pydantic are ValueErrors all of them.
+NO_TOML = (OSError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +179,7 @@ class PrintEntry(_Strict):
 
 class TemplateEntry(_Strict):
     name: Name
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=MOST_VERSION)]
     title: str = ""
     pages: Annotated[list[PageEntry], Field(min_length=1)]
     fields: list[FieldEntry] = []
@@ -192,7 +197,7 @@ def load(path: Path) -> FormTemplate:
         raise TemplateError(
             f"{file}: no such file; a form is a folder with {FILE_NAME}"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except NO_TOML as error:
         raise TemplateError(f"{file}: {error}; mend the file") from error
     checked = validated(file, entries)
     digest = hashlib.sha256(raw)
@@ -236,7 +241,7 @@ def from_source(source: str) -> FormTemplate:
     try:
         entries = tomllib.loads(source)
         checked = TemplateEntry.model_validate(entries)
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+    except NO_TOML as error:
         raise TemplateError(f"the stored template: {error}") from error
     pages = [
         PageTemplate(number, page.width, page.height, page.dpi, ignore=page.ignore)
@@ -349,8 +354,9 @@ def _load_reference(file: Path, page: PageEntry, number: int, digest: Any) -> Gr
     key = f"{file}: pages[{number}].reference = '{page.reference}'"
     try:
         raw = picture.read_bytes()
-    except OSError as error:
-        raise TemplateError(f"{key}: {error.strerror}; put the empty form there") from error
+    except (OSError, ValueError) as error:  # no file has a name with a zero byte in it
+        why = getattr(error, "strerror", None) or error
+        raise TemplateError(f"{key}: {why}; put the empty form there") from error
     digest.update(raw)
     # OpenCV refuses no bytes at all by an exception of its own.
     image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_GRAYSCALE) if raw else None
@@ -524,8 +530,10 @@ def _check(key: str, check: _Check, type_: FieldType) -> Check:
         raise TemplateError(f"{key}: a pattern belongs to check 'pattern', and to it alone")
     if check.pattern is not None:
         try:
-            re.compile(check.pattern)
-        except re.error as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what a later Python may understand otherwise
+                re.compile(check.pattern)
+        except (re.error, OverflowError, RecursionError) as error:
             raise TemplateError(f"{key}: pattern = '{check.pattern}': {error}") from error
     return Check(Rule(check.rule), check.min, check.max, check.pattern)
 

@@ -21,7 +21,7 @@ GLYPH_SIZE = 28
 NORMALIZATION = "mnist-20-in-28-v1"  # of `imaging.normalization`; a card names the one it needs
 STRIP_HEIGHT = 32
 STRIP_WIDTHS = (96, 160, 224, 320, 512)  # of strips that there are interpreters for
-STRIP_NORMALIZATION = "strip-32-v1"  # of `imaging.strips`; a card names the one it needs
+STRIP_NORMALIZATION = "strip-32-v2"  # of `imaging.strips`; a card names the one it needs
 
 Gray = NDArray[np.uint8]  # (H, W); 0 is black ink, 255 is white paper, as scanned
 Ink = NDArray[np.bool_]  # (H, W); True where there is ink
@@ -92,6 +92,7 @@ class Reason(StrEnum):
     MISREGISTERED = "misregistered"
     UNREADABLE = "unreadable"
     DOUBLE_KEY = "double-key"
+    PURGED = "purged"
 
     @staticmethod
     def of_rule(name: str) -> str:
@@ -137,6 +138,7 @@ class FieldStatus(StrEnum):
     CONFIRMED = "confirmed"
     ILLEGIBLE = "illegible"
     FAILED = "failed"
+    PURGED = "purged"
 
 
 class Format(StrEnum):
@@ -287,8 +289,9 @@ class RegisteredPage:
     The image stays as scanned; `homography` takes its pixels to template pixels, and a field
     is cut out through it at the resolution that reading wants. `residual` is the RMS distance
     in template pixels between where the printed marks were found and where they should be.
-    `marks` are rows of x, y (template pixels) and 1 where that mark was found in its place,
-    0 where it was not: a field among lost marks may be somewhere else on this print.
+    `marks` are rows of x, y (template pixels); 1 where that mark was found in its place, 0
+    where it was not: a field among lost marks may be somewhere else on this print; and how far
+    off in x and y it was found, NaN where that is not known.
     """
 
     document: Document

@@ -10,23 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, flow, get_run_logger, task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from digitocr import settings
-from digitocr.errors import DatabaseError, SchemaError
+from flows.retrying import can_pass
 
 RETRY_AFTER_S = [30.0, 120.0]
 REPORT = "report.md"
-
-
-def can_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Tell whether a task failed of something that may be gone in a minute."""
-    cause = state.result(raise_on_failure=False)
-    return isinstance(cause, DatabaseError) and not isinstance(cause, SchemaError)
 
 
 def shown_report(folder: Path) -> str:

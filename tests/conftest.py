@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+SERVER_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 OURS = ("DIGITOCR_", "PREFECT_")  # settings of the machine, which a test must not see
 
 SLIP = """\
@@ -66,6 +69,78 @@ class Done:
     def lines(self) -> list[str]:
         """Lines of stderr."""
         return self.err.splitlines()
+
+
+class PostgresServer:
+    """A private PostgreSQL in a temporary folder, to be started and stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = str(folder / "data")
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = int(listener.getsockname()[1])
+        self.url = f"postgresql://digitocr@127.0.0.1:{self.port}/"
+        self.as_user: list[str] = []
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            self.as_user = ["runuser", "-u", "postgres", "--"]
+            shutil.chown(folder, "postgres")
+        self._run(
+            "initdb", "-D", self.data, "-U", "digitocr", "-A", "trust", "-E", "UTF8",
+            "--no-sync", "--locale=C.UTF-8",
+        )  # fmt: skip
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self._run(
+            "pg_ctl", "-D", self.data, "-w", "-l", str(self.folder / "log"), "-o", options,
+            "start",
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Stop it as a crash of its machine does: nobody is waited for."""
+        self._run("pg_ctl", "-D", self.data, "-m", "immediate", "stop")
+
+    def _run(self, program: str, *words: str) -> None:
+        said = self.folder / "said"  # no pipe: the server would hold it open, and we wait
+        with said.open("wb") as out:
+            done = subprocess.run(
+                [*self.as_user, str(server_program(program)), *words],
+                check=False, stdout=out, stderr=out, cwd="/", timeout=60,
+            )  # fmt: skip
+        assert done.returncode == 0, said.read_text(errors="replace")
+
+
+def server_program(name: str) -> str | None:
+    places = os.pathsep.join([os.environ.get("PATH", ""), *map(str, SERVER_FOLDERS)])
+    return shutil.which(name, path=places)
+
+
+def running_server(name: str) -> Iterator[PostgresServer]:
+    if server_program("initdb") is None or server_program("pg_ctl") is None:
+        pytest.skip("PostgreSQL server not installed")
+    folder = Path("/tmp") / f"digitocr-{name}-{os.getpid()}"  # a socket's path must be short
+    folder.mkdir(mode=0o700)
+    try:
+        server = PostgresServer(folder)
+        server.start()
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The URL prefix of a running private cluster, without the name of a database."""
+    for server in running_server("pg"):
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL that tests may stop, and start again."""
+    yield from running_server("own")
 
 
 @pytest.fixture(scope="session")

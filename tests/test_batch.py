@@ -12,6 +12,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -27,17 +28,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from digitocr.batch.reading import _cause
+from digitocr.batch.reading import DIED, _cause
+from digitocr.batch.surviving import TRIES
 from digitocr.db.export import COLUMNS
 from digitocr.errors import ScanError
 from digitocr.forms.fill import fill_pages, save_pages
 from digitocr.templates import FormTemplate
 
 ROOT = Path(__file__).parent.parent
-DIED = (
-    "the process that read it died, or took longer than page_seconds; look at the file, "
-    "and save it anew"
-)
 PARTIAL, STOPPED = 3, 130
 DATABASE = "digitocr.db"
 TABLES = (
@@ -577,7 +575,10 @@ def test_a_run_that_is_ended_ends_and_leaves_no_process(workplace, many, ending)
     assert members(process.pid) == []
     if ending == "ctrl-c":
         assert process.returncode == STOPPED
-        assert (out, err) == (b"", b"stopped; the same command goes on from here\n")
+        assert (out, err.splitlines()[-1:]) == (
+            b"",
+            [b"stopped; the same command goes on from here"],
+        )
     assert asked("SELECT status FROM batches") == [("running",)]
     assert count("page_readings") < 100
 
@@ -596,3 +597,146 @@ def test_memory_does_not_grow_with_the_number_of_pages(workplace):
         assert process.returncode == 0
         peaks.append(usage.ru_maxrss)
     assert peaks[1] < 1.15 * peaks[0], peaks
+
+
+# ---------------------------------------------------------------- runs that die, and go on
+
+
+@pytest.mark.slow
+def test_a_page_that_kills_the_program_itself_fails_at_the_third_try_and_the_rest_is_read(
+    workplace, many
+):
+    many(9)
+    deadly = workplace / "scans" / "slip-007-three.tif"
+    (workplace / "deadly").mkdir()
+    (workplace / "deadly" / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "from digitocr import pipeline\n"
+        "read_page = pipeline.read_page\n"
+        "def read_or_die(page, reader):\n"
+        "    if (page.document.sha256, page.number) == (os.environ['DEADLY'], 2):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return read_page(page, reader)\n"
+        "pipeline.read_page = read_or_die\n"
+    )
+    more = {
+        "PYTHONPATH": f"{workplace / 'deadly'}{os.pathsep}{ROOT}",
+        "DEADLY": hashlib.sha256(deadly.read_bytes()).hexdigest(),
+        "DIGITOCR_WORKERS": "1",
+    }
+    for _ in range(TRIES):
+        assert finished(workplace, "process", "scans", **more)[0] == -signal.SIGKILL
+    code, _, err = finished(workplace, "process", "scans", **more)
+    assert code == PARTIAL, err
+    failed = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert f"failed: scans/slip-007-three.tif page 2: {DIED}" in failed
+    assert len(failed) == 2, err
+    assert asked("SELECT status FROM batches") == [("partial",)]
+    assert count("documents") == len(list((workplace / "scans").glob("slip-*"))) - 1
+    of_three = (
+        "SELECT number, status FROM page_readings JOIN pages p ON p.id = page_id "
+        "JOIN documents d ON d.id = document_id WHERE page_count = 3 ORDER BY number"
+    )
+    assert asked(of_three) == [(1, "read"), (2, "failed"), (3, "read")]
+    assert count("tries") == 0
+
+
+@pytest.mark.soak
+def test_a_file_that_kills_who_opens_it_is_not_opened_again_the_next_night(workplace, many):
+    many(6)
+    (workplace / "deadly").mkdir()
+    (workplace / "deadly" / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "from digitocr import scans\n"
+        "open_scan = scans.open_scan\n"
+        "def open_or_die(path, **how):\n"
+        "    if path.name == 'slip-003.png':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return open_scan(path, **how)\n"
+        "scans.open_scan = open_or_die\n"
+    )
+    more = {
+        "PYTHONPATH": f"{workplace / 'deadly'}{os.pathsep}{ROOT}",
+        "DIGITOCR_WORKERS": "1",
+    }
+    for _ in range(TRIES):
+        assert finished(workplace, "process", "scans", **more)[0] == -signal.SIGKILL
+    code, _, err = finished(workplace, "process", "scans", **more)
+    assert (code, f"failed: scans/slip-003.png page 1: {DIED}" in err) == (PARTIAL, True), err
+    code, _, err = finished(workplace, "process", "scans", **more)
+    assert code == 0, err
+
+
+# ---------------------------------------------------------------- logs
+
+
+@pytest.mark.slow
+def test_logs_are_json_lines_with_ids_and_nothing_that_was_read(workplace):
+    """One page of three raises an error that quotes what stands on it, in another process."""
+    (workplace / "faulty").mkdir()
+    (workplace / "faulty" / "sitecustomize.py").write_text(
+        "from digitocr import pipeline\n"
+        "read_page = pipeline.read_page\n"
+        "def read_or_raise(page, reader):\n"
+        "    found = read_page(page, reader)\n"
+        "    if page.document.sha256 == __import__('os').environ['FAULTY']:\n"
+        "        raise ValueError(f'cannot make sense of {found.readings[0].text} 4711')\n"
+        "    return found\n"
+        "pipeline.read_page = read_or_raise\n"
+    )
+    faulty = (workplace / "scans" / "slip-001.png").read_bytes()
+    more = {
+        "PYTHONPATH": f"{workplace / 'faulty'}{os.pathsep}{ROOT}",
+        "FAULTY": hashlib.sha256(faulty).hexdigest(),
+    }
+    code, out, err = finished(
+        workplace, "--verbose", "--log-json", "process", "scans", "--batch", "night", **more
+    )
+    assert code == PARTIAL, err
+    logged = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    pages = [line for line in logged if "status" in line]
+    assert sorted(line["status"] for line in pages) == ["failed", "read", "read"]
+    assert {line["page"] for line in pages} == {1}
+    assert {len(line["document"]) for line in pages} == {64}
+    (error,) = [line for line in logged if "error" in line]
+    assert error["error"] == "ValueError"
+    assert error["origin"][-1] == "ValueError"
+    assert "4711" not in out + err
+    (cause,) = asked("SELECT cause FROM page_readings WHERE status = 'failed'")[0]
+    assert re.fullmatch(
+        r"unexpected ValueError in sitecustomize.py:6; this is a bug, .*", cause
+    ), cause
+    texts = {text for (text,) in asked("SELECT text FROM readings") if text}
+    said = " ".join(str(line["message"]) for line in logged)
+    for line in pages:  # hashes and counts are digits, too
+        said = said.replace(line["document"][:8], "")
+    assert texts
+    assert not texts & set(re.findall(r"\d+", said)) - {"1"}
+
+
+# ---------------------------------------------------------------- compared with the last weeks
+
+
+def test_a_batch_whose_reject_rate_moved_is_called_out(digitocr, workplace):
+    """Six nights of the same slips, made different by a byte; then a threshold nobody meets."""
+    said = []
+    for night in range(7):
+        for number in (1, 2, 3):
+            with (workplace / "scans" / f"slip-00{number}.png").open("ab") as file:
+                file.write(b"\0")
+        if night == 6:
+            (workplace / "digitocr.toml").write_text("accept_field = 1.0\n")
+        for number in range(3, 10):  # twenty fields at least
+            slip = (workplace / "scans" / f"slip-00{1 + number % 3}.png").read_bytes()
+            (workplace / "scans" / f"more-{number}.png").write_bytes(slip + bytes([number]))
+        done = digitocr("process", "scans", "--batch", f"night {night}")
+        assert done.code == 0
+        said.append([line for line in done.lines if " moved: " in line])
+    assert said[:6] == [[]] * 6
+    (line,) = said[6]
+    assert line.startswith("slip 1: reject rate 100.0 % moved: ")
+    assert line.endswith("expected, by 6 batches of the last 4 weeks")
+    shown = digitocr("batch", "show", "night 6").out
+    assert line in shown
+    assert "slip 1: residual" in shown
+    assert " moved: " not in digitocr("batch", "show", "night 5").out

@@ -1,5 +1,6 @@
 """A batch read again by the command: equal, or what is in the way of that by name."""
 
+import hashlib
 import sqlite3
 from contextlib import closing
 
@@ -28,7 +29,7 @@ def table(done):
 def test_the_same_scans_give_the_same_readings_and_nothing_is_written(read, workplace):
     before = (workplace / "digitocr.db").read_bytes()
     done = read("replay", "night")
-    assert (done.code, table(done)) == (0, [3, 3, 0, 0, 0, 0, 0])
+    assert (done.code, table(done)) == (0, [3, 3, 0, 0, 0, 0, 0, 0])
     assert (workplace / "digitocr.db").read_bytes() == before
 
 
@@ -40,7 +41,7 @@ def test_scans_that_are_gone_or_changed_are_named(read, workplace):
     image[5, 5] ^= 1
     cv2.imwrite(str(changed), image)
     done = read("replay", "night")
-    assert (done.code, table(done)) == (3, [3, 1, 0, 1, 1, 0, 0])
+    assert (done.code, table(done)) == (3, [3, 1, 0, 1, 1, 0, 0, 0])
     assert gone.name in done.out and changed.name in done.out
 
 
@@ -50,7 +51,7 @@ def test_a_reading_that_comes_out_otherwise_is_found(read, workplace):
         connection.execute("UPDATE readings SET text = '999' WHERE id = 1")
         connection.commit()
     done = read("replay", "night")
-    assert (done.code, table(done)) == (3, [3, 2, 1, 0, 0, 0, 0])
+    assert (done.code, table(done)) == (3, [3, 2, 1, 0, 0, 0, 0, 0])
     assert "another text" in done.out
 
 
@@ -59,12 +60,22 @@ def test_another_form_or_model_is_said_to_be_another(read, workplace):
     template = workplace / "forms" / "slip" / "template.toml"
     template.write_text(template.read_text().replace("[80, 80, 215", "[81, 80, 215"))
     done = read("replay", "night")
-    assert (done.code, table(done)) == (3, [3, 0, 0, 0, 0, 3, 0])
+    assert (done.code, table(done)) == (3, [3, 0, 0, 0, 0, 3, 0, 0])
     done = read("replay", "night", "--model", resources.folder("models") / "lenet5-relu")
-    assert (done.code, table(done)) == (3, [3, 0, 0, 0, 0, 0, 3])
+    assert (done.code, table(done)) == (3, [3, 0, 0, 0, 0, 0, 3, 0])
 
 
 def test_an_unknown_batch_gets_one_line(read):
     done = read("replay", "day")
     assert done.code == 2
     assert done.lines == ["digitocr: no batch 'day'; `digitocr batch list` names them"]
+
+
+@pytest.mark.slow
+def test_pages_that_were_purged_are_said_to_be(read, workplace):
+    (scan,) = (workplace / "scans").glob("*-002.png")
+    sha256 = hashlib.sha256(scan.read_bytes()).hexdigest()
+    assert read("purge", "--document", sha256, "--yes").code == 0
+    done = read("replay", "night")
+    assert (done.code, table(done)) == (3, [3, 2, 0, 0, 0, 0, 0, 1])
+    assert "taken out by a purge" in done.out

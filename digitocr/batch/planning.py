@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import glob
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,6 @@ from sqlalchemy.orm import Session
 from digitocr import numbers, pipeline, scans, templates
 from digitocr.batch.thresholds import Standing, derive
 from digitocr.db import batches, promotions, schema, store
-from digitocr.db.tables import BatchStatus
 from digitocr.errors import ScanError, TemplateError, UsageError
 from digitocr.scans import ScanFile
 from digitocr.settings import Settings
@@ -25,7 +26,9 @@ class Plan:
     """What is to be read, and how. Plain values: it travels to workers and other machines.
 
     `standing`: for the types of field that have a target, what was proven when this was
-    planned; all workers accept by it, also where audits come in meanwhile.
+    planned; all workers accept by it, also where audits come in meanwhile. `resumed`: an
+    earlier run of it did not end, so each file is written down before it is opened, and one
+    that kills who reads it is found out (`surviving`).
     """
 
     batch: str
@@ -39,7 +42,14 @@ class Plan:
     again: bool = False
     retry_failed: bool = False
     keep_pages: bool = False
+    resumed: bool = False
+    reader: str = ""  # fingerprint of the model, or of the pair, that reads
     standing: tuple[Standing, ...] = ()
+
+    @property
+    def reads_by(self) -> str:
+        """Give a hash of the forms and of what reads: equal where the same comes out."""
+        return hashlib.sha256(" ".join((*self.fingerprints, self.reader)).encode()).hexdigest()
 
     @property
     def thresholds(self) -> dict[FieldType, float]:
@@ -64,11 +74,38 @@ def find_forms(settings: Settings) -> Path:
     )
 
 
+def expand(words: Sequence[str]) -> list[Path]:
+    """Make paths of words: a path, or a pattern such as `scans/2026-*` for all it matches.
+
+    Raises
+    ------
+    UsageError
+        If there is no word, or an empty one.
+    ScanError
+        If a pattern matches nothing.
+    """
+    if not words or not all(word.strip() for word in words):
+        raise UsageError("folder is empty; name a folder of scans, a file or a pattern")
+    paths: list[Path] = []
+    for word in words:
+        found = [word]
+        if not Path(word).exists() and glob.has_magic(word):
+            # Path.glob takes no pattern from the root on.
+            found = sorted(glob.glob(word, recursive=True))  # noqa: PTH207
+            if not found:
+                raise ScanError(f"{word}: matches nothing; name a folder or file that is there")
+        paths += map(Path, found)
+    return paths
+
+
 def plan(
     paths: Sequence[Path],
     settings: Settings,
     *,
+    files: Sequence[ScanFile] | None = None,
     batch: str | None = None,
+    named: bool | None = None,
+    resumed: bool | None = None,
     again: bool = False,
     retry_failed: bool = False,
     keep_pages: bool = False,
@@ -80,6 +117,15 @@ def plan(
     Without a name the batch is that of the folder and the day; a batch of that folder that
     was not finished is gone on with.
 
+    Parameters
+    ----------
+    files
+        What was found below `paths` already, and is to be read of it.
+    named
+        Whether known scans arrive again; None: they do where `batch` is given.
+    resumed
+        Whether an earlier run died; None: one did where the batch was not finished.
+
     Raises
     ------
     DigitocrError
@@ -87,7 +133,7 @@ def plan(
     """
     if batch is not None and not batch.strip():
         raise UsageError("--batch is empty; name the batch, or leave the option out")
-    files = tuple(scans.find(paths))
+    files = tuple(scans.find(paths) if files is None else files)
     if not files:
         shown = ", ".join(scans.shown(path) for path in paths)
         raise ScanError(
@@ -99,30 +145,33 @@ def plan(
     engine = schema.connect(settings.database, create=True)
     try:
         with schema.reading(engine) as session:
-            named = promotions.with_promoted(session, settings)
-        model, sequence = numbers.load_readers(named)
+            chosen = promotions.with_promoted(session, settings)
+        model, sequence = numbers.load_readers(chosen)
         reader = pipeline.prepare((), model, settings, sequence)
         with schema.writing(engine) as session:
             for form in forms:
                 store.register_form(session, form)
             store.register_model(session, reader.card)
         with schema.reading(engine) as session:
-            name = batch or _batch_name(paths, batches.list_batches(session))
+            running = batches.running(session)
+            name = store.stored_source(batch or _batch_name(paths, running))
             stands = _standing(session, forms, reader.card.fingerprint, settings)
     finally:
         engine.dispose()
     return Plan(
-        batch=store.stored_source(name),
+        batch=name,
         files=files,
         forms=str(forms_folder.resolve()),
         model=str(model.path.resolve()),
         sequence=str(sequence.path.resolve()) if sequence else "",
         settings=settings,
-        named=batch is not None,
+        named=batch is not None if named is None else named,
         fingerprints=tuple(form.fingerprint for form in forms),
         again=again,
         retry_failed=retry_failed,
         keep_pages=keep_pages,
+        resumed=name in running if resumed is None else resumed,
+        reader=reader.card.fingerprint,
         standing=stands,
     )
 
@@ -136,11 +185,7 @@ def _standing(
     return derive(store.audited(session, model=model), types, settings)
 
 
-def _batch_name(paths: Sequence[Path], known: Iterable[batches.BatchSummary]) -> str:
+def _batch_name(paths: Sequence[Path], running: Sequence[str]) -> str:
     folder = store.stored_source(paths[0].resolve().name) or "scans"
-    unfinished = [
-        one.name
-        for one in known
-        if one.name.startswith(f"{folder} ") and one.status is BatchStatus.RUNNING
-    ]
+    unfinished = [name for name in running if name.startswith(f"{folder} ")]
     return unfinished[-1] if unfinished else f"{folder} {datetime.now(UTC):%Y-%m-%d}"

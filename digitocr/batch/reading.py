@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import faulthandler
 import hashlib
+import itertools
 import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +31,10 @@ from digitocr.types import Document, FieldType, Page, PageReading, PageStatus
 log = logging.getLogger(__name__)
 
 WEBP_QUALITY = 60
+DIED = (
+    "the process that read it died, or took longer than page_seconds; look at the file, and "
+    "save it anew"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,8 @@ class Worker:
             forms, model, plan.settings, sequence, thresholds=plan.thresholds
         )
         self.engine: Engine = schema.connect(plan.settings.database, create=False)
+        with schema.reading(self.engine) as session:
+            self.deadly = store.never_opened(session, DIED)
 
 
 _kept = threading.local()
@@ -85,23 +93,16 @@ def _how(plan: Plan) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def read_chunk(plan: Plan, files: Sequence[ScanFile]) -> tuple[FileOutcome, ...]:
-    """Read and store some files of a plan, in this process.
-
-    Files that were read before are left alone, unless the plan says `again`; pages that a
-    killed run left out are read.
+def read_file(worker: Worker, plan: Plan, file: ScanFile) -> FileOutcome:
+    """Read and store one file, as far as it is not; leave alone what was read before.
 
     Raises
     ------
     DatabaseError
-        If the database cannot be reached or stays locked: this can pass, and the chunk can
-        be given again.
+        If the database cannot be reached or stays locked: this can pass.
     """
-    worker = worker_for(plan)
-    return tuple(_read_file(worker, plan, file) for file in files)
-
-
-def _read_file(worker: Worker, plan: Plan, file: ScanFile) -> FileOutcome:
+    if is_deadly(worker, plan, file):
+        return FileOutcome(file.source, 0, True, ())
     try:
         with _time_limit(plan.settings.page_seconds):
             scan = scans.open_scan(
@@ -112,6 +113,9 @@ def _read_file(worker: Worker, plan: Plan, file: ScanFile) -> FileOutcome:
     except ScanError as error:
         cause = _cause(error, file.path, 1)
         return _store_unreadable(worker, plan, file, cause)
+    except Exception as error:
+        log.exception("a file of batch %s: unexpected error", plan.batch)
+        return _store_unreadable(worker, plan, file, _bug(error))
     with scan:
         wanted = _arrive(worker, plan, file, scan.document)
         if wanted is None:
@@ -167,9 +171,9 @@ def read_page(
         reading = PageReading(sha256, number, PageStatus.FAILED, cause)
     except Exception as error:
         log.exception("document %s page %d: unexpected error", sha256[:8], number)
-        cause = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it"
-        reading = PageReading(sha256, number, PageStatus.FAILED, cause)
-    log.info("document %s page %d: %s", sha256[:8], number, reading.status)
+        reading = PageReading(sha256, number, PageStatus.FAILED, _bug(error))
+    about = {"document": sha256, "page": number, "status": str(reading.status)}
+    log.info("document %s page %d: %s", sha256[:8], number, reading.status, extra=about)
     return page, reading
 
 
@@ -189,6 +193,13 @@ def _time_limit(seconds: int) -> Iterator[None]:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
+
+
+def _bug(error: Exception) -> str:
+    """Say where an error came from, and not its message, which may quote what was read."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(frame.filename).name}:{frame.lineno}"
+    return f"unexpected {type(error).__name__} in {where}; this is a bug, please report it"
 
 
 def _cause(error: DigitocrError, path: Path, number: int) -> str:
@@ -222,7 +233,7 @@ def _store_unreadable(worker: Worker, plan: Plan, file: ScanFile, cause: str) ->
     A file whose bytes cannot even be read has no identity: it is named, and not stored.
     """
     failed = (batches.FailedPage(file.source, 1, cause),)
-    sha256 = _hash(file)
+    sha256 = hash_of(file)
     if sha256 is None:
         return FileOutcome(file.source, 1, False, failed, stored=False)
     wanted = _arrive(worker, plan, file, Document(sha256, 0))
@@ -239,25 +250,37 @@ def store_deadly(plan: Plan, file: ScanFile) -> FileOutcome:
     was: the file is named, and what was read of it before stands.
     """
     worker = worker_for(plan)
-    cause = (
-        "the process that read it died, or took longer than page_seconds; look at the file, "
-        "and save it anew"
-    )
-    sha256 = _hash(file) or ""
+    sha256 = hash_of(file) or ""
     with schema.reading(worker.engine) as session:
         arrived = store.is_known(session, file.source, sha256)
         done = store.pages_done(session, sha256)
     if not arrived:
-        return _store_unreadable(worker, plan, file, cause)
-    number = next(n for n in range(1, len(done) + 2) if n not in done)
-    failed = (batches.FailedPage(file.source, number, cause),)
+        if sha256:
+            worker.deadly |= {(file.source, sha256)}
+        return _store_unreadable(worker, plan, file, DIED)
+    number = first_missing(done)
+    failed = (batches.FailedPage(file.source, number, DIED),)
     if plan.again or plan.retry_failed:
         return FileOutcome(file.source, 1, False, failed, stored=False)
-    _save(worker, plan, PageReading(sha256, number, PageStatus.FAILED, cause), None)
+    _save(worker, plan, PageReading(sha256, number, PageStatus.FAILED, DIED), None)
     return FileOutcome(file.source, 1, False, failed)
 
 
-def _hash(file: ScanFile) -> str | None:
+def is_deadly(worker: Worker, plan: Plan, file: ScanFile) -> bool:
+    """Tell whether opening this file killed who tried; it is opened again only when asked."""
+    if not worker.deadly or plan.again or plan.retry_failed:
+        return False
+    sources = {source for source, _ in worker.deadly}
+    return file.source in sources and (file.source, hash_of(file)) in worker.deadly
+
+
+def first_missing(done: Container[int]) -> int:
+    """Give the number of the first page that is not among those done."""
+    return next(number for number in itertools.count(1) if number not in done)
+
+
+def hash_of(file: ScanFile) -> str | None:
+    """Hash the bytes of a file; None where they cannot be read."""
     if not file.path.is_file():  # a pipe would be waited for
         return None
     try:

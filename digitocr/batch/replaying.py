@@ -38,6 +38,7 @@ class Outcome(StrEnum):
     CHANGED = "changed"
     OTHER_FORM = "other-form"
     OTHER_MODEL = "other-model"
+    PURGED = "purged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,9 @@ def _replay_file(plan: Plan, root: Path, of_file: tuple[StoredPage, ...]) -> lis
     def all_of_them(outcome: Outcome, detail: str) -> list[Replayed]:
         return [Replayed(one.source, one.page, outcome, detail) for one in of_file]
 
+    gone = "what was read was taken out by a purge"
+    if all(one.purged for one in of_file):
+        return all_of_them(Outcome.PURGED, gone)
     path = root / first.source
     if not path.is_file():
         return all_of_them(Outcome.GONE, "is not there any more")
@@ -169,7 +173,9 @@ def _replay_file(plan: Plan, root: Path, of_file: tuple[StoredPage, ...]) -> lis
             return all_of_them(Outcome.CHANGED, "is another file of that name now")
         found = []
         for one in of_file:
-            if one.model != worker.reader.card.fingerprint:
+            if one.purged:
+                other, detail = Outcome.PURGED, gone
+            elif one.model != worker.reader.card.fingerprint:
                 other, detail = Outcome.OTHER_MODEL, f"was read by {one.model_name}"
             elif one.form and prints.get(one.form) != one.fingerprint:
                 shown = "{} version {}".format(*one.form)

@@ -14,16 +14,23 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from digitocr import logs
+from digitocr.batch import drift
+from digitocr.batch.drift import Compared
 from digitocr.batch.planning import Plan
-from digitocr.batch.reading import FileOutcome, read_chunk, store_deadly
-from digitocr.db import batches, schema, store
+from digitocr.batch.reading import FileOutcome
+from digitocr.batch.surviving import fail_deadly, read_chunk
+from digitocr.db import batches, measures, schema, store
 from digitocr.db.completeness import UnevenForm, uneven_forms
 from digitocr.db.tables import BatchStatus
+from digitocr.logs import LogStyle
 from digitocr.scans import ScanFile
 from digitocr.settings import Settings
 
 log = logging.getLogger(__name__)
 
+NOT_ARRIVED = "was not read: it could not be opened, or is gone; see that it may be read"
+_kept = threading.local()
 CHUNK_FILES = 4  # few enough that the bar moves, enough that handing out costs nothing
 
 
@@ -34,6 +41,7 @@ class RunSummary:
     `batch` is None where nothing was new and the batch was never opened. `failed` holds what
     failed in the batch, also before this run went on with it, and the `not_stored` files that
     could not be opened and are in no batch. `uneven` are forms with pages missing or twice.
+    `compared`: the batch beside those of the last weeks, where this run closed it.
     """
 
     batch: batches.BatchSummary | None
@@ -43,6 +51,7 @@ class RunSummary:
     failed: tuple[batches.FailedPage, ...]
     not_stored: int = 0
     uneven: tuple[UnevenForm, ...] = ()
+    compared: tuple[Compared, ...] = ()
 
     @property
     def partial(self) -> bool:
@@ -112,14 +121,36 @@ def _read_one_by_one(plan: Plan, files: Sequence[ScanFile]) -> Iterator[FileOutc
                     yield from _submit(pool, plan, (left[0],)).result()
                     left.popleft()
             except BrokenProcessPool:
-                yield store_deadly(plan, left.popleft())
+                yield fail_deadly(plan, left.popleft())
+
+
+def read_apart(plan: Plan, files: Sequence[ScanFile]) -> tuple[FileOutcome, ...]:
+    """Read some files in a process that this thread keeps; one it dies over is failed.
+
+    The process ends with the thread.
+
+    Raises
+    ------
+    DatabaseError
+        As `read_chunk`.
+    """
+    try:
+        if getattr(_kept, "pool", None) is None:
+            _kept.pool = start_pool(1)
+        return _submit(_kept.pool, plan, tuple(files)).result()
+    except BrokenProcessPool:
+        log.warning("a process that read died; its files are read again, one by one")
+        _kept.pool = None
+        return tuple(_read_one_by_one(plan, files))
 
 
 def start_pool(workers: int) -> ProcessPoolExecutor:
     """Start processes that end with the one that started them."""
     # A fork would carry locks of threads that OpenCV and SQLite hold at that moment.
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=spawn, initializer=_go_with_parent)
+    return ProcessPoolExecutor(
+        workers, mp_context=spawn, initializer=_begin, initargs=(logs.style(),)
+    )
 
 
 def _submit(
@@ -131,6 +162,12 @@ def _submit(
         return pool.submit(read_chunk, plan, files)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(style: LogStyle) -> None:
+    """Set up a process that was started to read: it logs as who started it does."""
+    logs.to_stderr(style)
+    _go_with_parent()
 
 
 def _go_with_parent() -> None:
@@ -147,32 +184,84 @@ def _go_with_parent() -> None:
 
 def finish(plan: Plan, outcomes: Sequence[FileOutcome]) -> RunSummary:
     """Close the batch and count what became of it."""
-    failed = tuple(page for outcome in outcomes for page in outcome.failed)
-    engine = schema.connect(plan.settings.database, create=False)
-    summary = None
-    uneven: tuple[UnevenForm, ...] = ()
-    try:
-        with schema.reading(engine) as session:
-            for one in batches.list_batches(session):
-                summary = one if one.name == plan.batch else summary
-        if summary and (failed or summary.status is BatchStatus.RUNNING):
-            failed += tuple(page for page in summary.failed_pages if page not in failed)
-            with schema.writing(engine) as session:
-                status = BatchStatus.PARTIAL if failed else BatchStatus.DONE
-                store.close_batch(session, plan.batch, status, datetime.now(UTC))
-            with schema.reading(engine) as session:
-                summary = batches.batch_summary(session, plan.batch)
-        if summary:
-            with schema.reading(engine) as session:
-                uneven = uneven_forms(session, plan.batch)
-    finally:
-        engine.dispose()
-    return RunSummary(
-        batch=summary,
+    # Those first that are named here or nowhere: the others are in the database.
+    by_place = sorted(outcomes, key=lambda outcome: outcome.stored)
+    failed = tuple(page for outcome in by_place for page in outcome.failed)
+    counted = RunSummary(
+        batch=None,
         files=len(outcomes),
         known_files=sum(outcome.known for outcome in outcomes),
         pages=sum(outcome.pages for outcome in outcomes),
         failed=failed,
         not_stored=sum(not outcome.stored for outcome in outcomes),
-        uneven=uneven,
     )
+    return _close(plan, counted)
+
+
+def finish_elsewhere(plan: Plan, since: datetime) -> RunSummary:
+    """Close a batch that others read, and count by what they stored.
+
+    Parameters
+    ----------
+    since
+        When they began: pages read from then on are counted as read now.
+    """
+    engine = schema.connect(plan.settings.database, create=False)
+    try:
+        with schema.reading(engine) as session:
+            known = batches.sources_arrived(session, [file.source for file in plan.files])
+            arrived = batches.arrivals_since(session, plan.batch, since)
+            pages = batches.pages_since(session, plan.batch, since)
+    finally:
+        engine.dispose()
+    missing = tuple(
+        batches.FailedPage(file.source, 1, NOT_ARRIVED)
+        for file in plan.files
+        if store.stored_source(file.source) not in known
+    )
+    counted = RunSummary(
+        batch=None,
+        files=len(plan.files),
+        known_files=max(0, len(plan.files) - arrived - len(missing)),
+        pages=pages,
+        failed=missing,
+        not_stored=len(missing),
+    )
+    return _close(plan, counted)
+
+
+def count_arrived(plan: Plan) -> int:
+    """Count the files of a batch that came so far, whoever reads them."""
+    engine = schema.connect(plan.settings.database, create=False)
+    try:
+        with schema.reading(engine) as session:
+            return batches.arrivals_since(session, plan.batch, None)
+    finally:
+        engine.dispose()
+
+
+def _close(plan: Plan, counted: RunSummary) -> RunSummary:
+    """Close the batch, if it is there, and add how it stands to what a run has counted."""
+    failed = counted.failed
+    engine = schema.connect(plan.settings.database, create=False)
+    try:
+        with schema.reading(engine) as session:
+            summary = batches.find_batch(session, plan.batch)
+        if summary is None:
+            return counted
+        compared: tuple[Compared, ...] = ()
+        if failed or summary.status is BatchStatus.RUNNING:
+            failed += tuple(page for page in summary.failed_pages if page not in failed)
+            now = datetime.now(UTC)
+            with schema.writing(engine) as session:
+                status = BatchStatus.PARTIAL if failed else BatchStatus.DONE
+                store.close_batch(session, plan.batch, status, now)
+                measures.write(session, plan.batch, now)
+            with schema.reading(engine) as session:
+                summary = batches.batch_summary(session, plan.batch)
+                compared = drift.compare_batch(session, plan.batch, now)
+        with schema.reading(engine) as session:
+            uneven = uneven_forms(session, plan.batch)
+    finally:
+        engine.dispose()
+    return replace(counted, batch=summary, failed=failed, uneven=uneven, compared=compared)

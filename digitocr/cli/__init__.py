@@ -18,12 +18,15 @@ from digitocr.cli import (
     numbers,
     pictures,
     processing,
+    purging,
     retraining,
     review,
 )
 from digitocr.cli.options import Shown
 from digitocr.cli.several import Several
 from digitocr.errors import DigitocrError
+
+ANYWHERE = ("--quiet", "--verbose", "--log-json")
 
 app = typer.Typer(
     help="Reads handwritten numbers from scanned forms into a database, and says which ones a "
@@ -37,6 +40,7 @@ app.command()(processing.process)
 app.command()(pictures.read)
 app.command()(pictures.classify)
 app.command()(batches.replay)
+app.command()(purging.purge)
 app.command(cls=Several)(models.train)
 app.command(cls=Several)(models.evaluate)
 app.command(cls=Several)(models.compare)
@@ -69,12 +73,15 @@ def program(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log a line a page.")] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log in JSON, an object a line.")
+    ] = False,
 ) -> None:
     """Take what is said before the verb."""
-    from digitocr import console
+    from digitocr import logs
 
     Shown.quiet = quiet
-    console.log_to_stderr(verbose=verbose)
+    logs.to_stderr(logs.LogStyle(verbose, log_json))
 
 
 def main() -> None:
@@ -104,9 +111,9 @@ def main() -> None:
 
 
 def _before_the_verb(words: list[str]) -> list[str]:
-    """Let --quiet and --verbose stand anywhere: they are of the program, not of a verb."""
+    """Let --quiet and its like stand anywhere: they are of the program, not of a verb."""
     end = words.index("--") if "--" in words else len(words)
-    ours = [word for word in words[:end] if word in ("--quiet", "--verbose")]
+    ours = [word for word in words[:end] if word in ANYWHERE]
     return ours + [word for word in words[:end] if word not in ours] + words[end:]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,7 @@ def batch_show(
 ) -> None:
     """Show one batch, with the pages that failed and why."""
     from digitocr import console
+    from digitocr.batch.drift import compare_batch
     from digitocr.db import batches, schema
     from digitocr.db.completeness import uneven_forms
 
@@ -39,14 +41,19 @@ def batch_show(
     with schema.reading(engine) as session:
         one = batches.batch_summary(session, name)
         uneven = uneven_forms(session, name)
+        compared = compare_batch(session, name, one.finished_at or datetime.now(UTC))
     console.batch_table((one,))
     if one.failed_pages:
         console.rows_table(
             ("source", "page", "cause"),
             [(page.source, str(page.page), page.cause) for page in one.failed_pages],
         )
-    for form in uneven:
-        print(console.one_line(str(form)))
+    if one.purged:
+        print(
+            f"{console.counted(one.purged, 'field')} purged: nothing is known of them any more"
+        )
+    for line in (*uneven, *compared):
+        print(console.one_line(str(line)))
 
 
 @app.command("remove")

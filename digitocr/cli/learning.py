@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,14 +16,13 @@ from digitocr.cli.options import ModelFolder, Shown
 from digitocr.errors import EXIT_PARTIAL, ScanError, UsageError
 
 if TYPE_CHECKING:
-    from digitocr.forms.learn import Learned
+    from digitocr.forms.learn import Judge, Learned
     from digitocr.forms.stack import Scanned
     from digitocr.settings import Settings
     from digitocr.templates import FormTemplate
-    from digitocr.types import Page
+    from digitocr.types import Page, PageReading
 
 MOST_PAGES = 48  # a median does not gain by more
-LEAST_CONFIDENCE = 0.5  # of a reading that is taken for a number
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 
 
@@ -63,7 +62,7 @@ def form_learn(
             name,
             max_residual_mm=settings.max_residual_mm,
             blank=printed,
-            judge=_judge_with(settings),
+            judge=judge_with(settings),
             done=advance,
         )
     pictures = _write(folder, learned, writing_toml.text_of(learned))
@@ -128,27 +127,17 @@ def _load_blank(path: Path, settings: Settings) -> Scanned:
     return found
 
 
-def _judge_with(settings: Settings) -> Callable[..., Mapping[str, tuple[int, int]]]:
-    """Read open fields with the models at hand, to tell numbers from names."""
+def judge_with(settings: Settings) -> Judge:
+    """Read pages with the models at hand."""
 
-    def judge(form: FormTemplate, pages: Sequence[Page]) -> Mapping[str, tuple[int, int]]:
+    def judge(form: FormTemplate, pages: Sequence[Page]) -> list[PageReading]:
         from digitocr import numbers, pipeline
-        from digitocr.types import FieldKind, Reason
 
-        if not any(field.kind is FieldKind.OPEN for field in form.fields):
-            return {}
+        if not form.fields:
+            return []
         model, sequence = numbers.load_readers(settings)
         reader = pipeline.prepare((form,), model, settings, sequence)
-        found: dict[str, tuple[int, int]] = {}
-        for page in pages:
-            for one in pipeline.read_page(page, reader).readings:
-                if one.field.kind is not FieldKind.OPEN or one.text == "":
-                    continue
-                junk = {Reason.JUNK, Reason.UNREADABLE, Reason.CLIPPED} & set(one.reasons)
-                is_number = bool(one.text) and one.confidence >= LEAST_CONFIDENCE and not junk
-                written, as_numbers = found.get(one.field.name, (0, 0))
-                found[one.field.name] = (written + 1, as_numbers + is_number)
-        return found
+        return [pipeline.read_page(page, reader) for page in pages]
 
     return judge
 

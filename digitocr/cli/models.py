@@ -239,6 +239,8 @@ def promote_model(
         console.say(
             f"the setting `model` names {settings.model}, which goes before what is promoted"
         )
+    if not Shown.quiet:
+        console.say(f"`read` and `classify` know no database: give them --model {folder}")
     print(f"{done.model} reads from now on ({done.fingerprint[:12]}, promoted by {done.by})")
 
 

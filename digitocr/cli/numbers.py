@@ -55,8 +55,12 @@ def query(
     engine = schema.connect(settings_module.load(database=database).database, create=False)
     wanted = _filters(batch, form, field, status, source, since, until)
     with schema.reading(engine) as session:
-        found = rows_of.rows(session, **wanted)
-    shown: Any = found.head(limit) if limit else found
+        shown: Any
+        if limit:
+            shown, count = rows_of.part(session, 0, limit, **wanted)
+        else:
+            shown = rows_of.rows(session, **wanted)
+            count = len(shown)
     lines = [
         (
             row.source,
@@ -72,8 +76,8 @@ def query(
     ]
     columns = ("source", "page", "field", "value", "status", "reading", "confidence", "reasons")
     console.rows_table(columns, lines)
-    if limit and len(found) > limit:
-        console.say(f"{len(found) - limit} more rows: --limit 0 prints all")
+    if count > len(shown):
+        console.say(f"{count - len(shown)} more rows: --limit 0 prints all")
 
 
 def _cell(text: Any, *, none: str = "") -> str:
@@ -121,7 +125,7 @@ def export(
     with schema.reading(engine) as session:
         parts: Any = rows_of.chunks(session, **wanted)
         if wide:
-            parts = rows_of.wide(rows_of.rows(session, **wanted))
+            parts = rows_of.wide_chunks(session, **wanted)
         proven = _proven(session, settings, wanted["batch"]) if certificate else []
         count = rows_of.write(parts, format_, target)
     if out is not None and not Shown.quiet:

@@ -81,8 +81,9 @@ def process(
             raise typer.Exit(EXIT_STOPPED) from None
     if not Shown.quiet:
         console.closing_table(summary, time.monotonic() - started)
-    console.show_failed(summary.failed)
+    console.show_failed(summary.failed, not_stored=summary.not_stored)
     console.show_uneven(summary.uneven)
+    console.show_compared(summary.compared)
     if summary.partial:
         raise typer.Exit(EXIT_PARTIAL)
 
@@ -100,6 +101,8 @@ def _process_as_flow(
     from digitocr import resources
 
     file = resources.folder("flows") / "process_batch.py"
+    # Last, so that `alembic`, which may lie beside it, does not hide the library.
+    sys.path.append(str(file.parent.parent))
     spec = importlib.util.spec_from_file_location("digitocr_flow", file)
     assert spec is not None
     assert spec.loader is not None

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
-from sqlalchemy import exists, func, insert, select
+from sqlalchemy import distinct, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from digitocr.db import items, tables
-from digitocr.db.store import is_deciding, is_keyed_otherwise, is_latest_pass
+from digitocr.db.store import is_deciding, is_latest_pass, is_right
 from digitocr.db.tables import ItemState, Queue
 from digitocr.recognition.promise import LEVEL, upper_bound
+from digitocr.recognition.stopping import CatchRate
 from digitocr.types import Verdict
+
+LAST_SHOWN = 30  # seeds that say how watchful somebody is now
+LEAST_SHOWN = 10  # fewer say too little
+LEAST_CAUGHT = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,12 @@ class AuditStanding:
 
 
 def draw(
-    session: Session, count: int, rng: np.random.Generator, *, batch: int | None = None
+    session: Session,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    now: datetime,
+    batch: int | None = None,
 ) -> int:
     """Draw accepted readings at random, each with the same chance; give how many.
 
@@ -77,6 +88,7 @@ def draw(
             "keyed_by": None,
             "claim_id": None,
             "claimed_until": None,
+            "drawn_at": now,
         }
         for i, place in zip(picked, order, strict=True)
     ]
@@ -99,6 +111,11 @@ class Watchfulness:
         """The share they miss is at most this; None before the first."""
         return upper_bound(self.shown - self.caught, self.shown) if self.shown else None
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's interval of the share they notice, 95 % on both sides together."""
+        return CatchRate(self.shown, self.caught).interval
+
 
 def watchfulness(session: Session, reviewer: str) -> Watchfulness:
     """Count the seeded digits of one person."""
@@ -108,6 +125,18 @@ def watchfulness(session: Session, reviewer: str) -> Watchfulness:
     )
     found = {bool(caught): number for caught, number in rows}
     return Watchfulness(sum(found.values()), found.get(True, 0))
+
+
+def is_tired(session: Session, reviewer: str) -> bool:
+    """Whether a person noticed too few of the last seeded digits to be given large pages."""
+    seed = tables.Seed
+    last = session.scalars(
+        select(seed.caught)
+        .where(seed.reviewer == reviewer)
+        .order_by(seed.id.desc())
+        .limit(LAST_SHOWN)
+    ).all()
+    return len(last) >= LEAST_SHOWN and sum(last) < LEAST_CAUGHT * len(last)
 
 
 def standing(session: Session) -> AuditStanding:
@@ -122,7 +151,8 @@ def standing(session: Session) -> AuditStanding:
         .subquery()
     )
     rows = session.execute(
-        select(decision.text, reading.text)
+        select(is_right())
+        .select_from(decision)
         .join(reading, reading.id == decision.reading_id)
         .where(decision.id.in_(select(first.c.id)))
     ).all()
@@ -131,8 +161,13 @@ def standing(session: Session) -> AuditStanding:
             tables.Count.queue == Queue.AUDIT
         )
     )
+    # As `store.is_keyed_otherwise` says it, but from the few that were keyed.
+    keying = tables.Keying
+    decided = exists().where(decision.reading_id == keying.reading_id, decision.audit)
     differing = session.scalar(
-        select(func.count()).select_from(reading).where(is_keyed_otherwise())
+        select(func.count(distinct(keying.reading_id))).where(
+            keying.queue == Queue.AUDIT, ~decided
+        )
     )
-    wrong = sum(said != read for said, read in rows) + int(differing or 0)
+    wrong = sum(not right for (right,) in rows) + int(differing or 0)
     return AuditStanding(len(rows) + int(differing or 0), wrong, int(waiting or 0))

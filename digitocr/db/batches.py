@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -11,12 +12,13 @@ from sqlalchemy import CursorResult, Select, Subquery, delete, distinct, exists,
 from sqlalchemy.orm import Session
 
 from digitocr.db import tables
-from digitocr.db.store import batch_id, is_deciding, is_latest_pass
+from digitocr.db.store import batch_id, is_deciding, is_latest_pass, stored_source
 from digitocr.db.tables import BatchStatus
 from digitocr.errors import UsageError
 from digitocr.types import PageStatus
 
 Wanted = Select[int]  # ids of batches
+SOURCES_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class StoredPage:
     """A page of a batch as its latest pass left it, and with what that read it.
 
     `form` is name and version, with the form's `fingerprint`; None where none was found.
-    `model` is a fingerprint, too.
+    `model` is a fingerprint, too. `purged`: what was read of it was taken out.
     """
 
     source: str
@@ -44,13 +46,15 @@ class StoredPage:
     fingerprint: str
     model: str
     model_name: str
+    purged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSummary:
     """What became of a batch. Documents and pages count once, however often they arrived.
 
-    `to_review` counts readings that no one has decided yet; `decided` those someone has.
+    `to_review` counts readings that no one has decided yet; `decided` those someone has;
+    `purged` those whose values were taken out, which are in neither.
     """
 
     name: str
@@ -66,6 +70,7 @@ class BatchSummary:
     to_review: int
     decided: int
     failed_pages: tuple[FailedPage, ...]
+    purged: int = 0
 
 
 def batch_summary(session: Session, name: str) -> BatchSummary:
@@ -80,9 +85,61 @@ def batch_summary(session: Session, name: str) -> BatchSummary:
     return _summaries(session, select(tables.Batch.id).where(tables.Batch.name == name))[0]
 
 
+def find_batch(session: Session, name: str) -> BatchSummary | None:
+    """Count what became of a batch; None where there is none of that name."""
+    found = _summaries(session, select(tables.Batch.id).where(tables.Batch.name == name))
+    return found[0] if found else None
+
+
+def running(session: Session) -> list[str]:
+    """Name the batches that were not finished, oldest first."""
+    return list(
+        session.scalars(
+            select(tables.Batch.name)
+            .where(tables.Batch.status == BatchStatus.RUNNING)
+            .order_by(tables.Batch.created_at, tables.Batch.id)
+        )
+    )
+
+
 def list_batches(session: Session) -> tuple[BatchSummary, ...]:
     """Count what became of every batch, oldest first."""
     return _summaries(session, select(tables.Batch.id))
+
+
+def sources_arrived(session: Session, sources: Sequence[str]) -> set[str]:
+    """Tell which of these sources ever arrived, in any batch."""
+    arrived: set[str] = set()
+    wanted = [stored_source(source) for source in sources]
+    for at in range(0, len(wanted), SOURCES_AT_ONCE):
+        part = wanted[at : at + SOURCES_AT_ONCE]
+        found = select(tables.Arrival.source).where(tables.Arrival.source.in_(part))
+        arrived.update(session.scalars(found))
+    return arrived
+
+
+def arrivals_since(session: Session, name: str, since: datetime | None) -> int:
+    """Count what arrived in a batch, in all or since some time."""
+    counted = (
+        select(func.count(tables.Arrival.id))
+        .join(tables.Batch, tables.Batch.id == tables.Arrival.batch_id)
+        .where(tables.Batch.name == name)
+    )
+    if since is not None:
+        counted = counted.where(tables.Arrival.received_at >= since)
+    return session.scalar(counted) or 0
+
+
+def pages_since(session: Session, name: str, since: datetime) -> int:
+    """Count the passes over pages of a batch since some time."""
+    came = _came(select(tables.Batch.id).where(tables.Batch.name == name))
+    counted = (
+        select(func.count(tables.PageReading.id))
+        .join(tables.Page, tables.Page.id == tables.PageReading.page_id)
+        .join(came, came.c.document_id == tables.Page.document_id)
+        .where(tables.PageReading.read_at >= since)
+    )
+    return session.scalar(counted) or 0
 
 
 def stored_pages(session: Session, name: str) -> list[StoredPage]:
@@ -105,6 +162,7 @@ def stored_pages(session: Session, name: str) -> list[StoredPage]:
             form.fingerprint,
             tables.Model.fingerprint.label("model"),
             tables.Model.name.label("model_name"),
+            page.purge_id,
         )
         .join(tables.Document, tables.Document.id == tables.Arrival.document_id)
         .join(tables.Page, tables.Page.document_id == tables.Document.id)
@@ -124,6 +182,7 @@ def stored_pages(session: Session, name: str) -> list[StoredPage]:
             row.fingerprint or "",
             row.model,
             row.model_name,
+            row.purge_id is not None,
         )
         for row in rows
     ]
@@ -144,6 +203,8 @@ def remove_batch(session: Session, name: str) -> int:
         If there is no batch of that name, or someone has decided on a reading of it.
     """
     batch = batch_id(session, name)
+    # Locked (PostgreSQL) before its documents, in the order in which arrivals lock them.
+    session.execute(select(tables.Batch.id).where(tables.Batch.id == batch).with_for_update())
     other = tables.Arrival.__table__.alias("other")
     doomed = (
         select(tables.Arrival.document_id)
@@ -206,6 +267,7 @@ def _summaries(session: Session, wanted: Wanted) -> tuple[BatchSummary, ...]:
             to_review=fields[batch.id]["to_review"],
             decided=fields[batch.id]["decided"],
             failed_pages=tuple(failed[batch.id]),
+            purged=fields[batch.id]["purged"],
         )
         for batch in batches
     )
@@ -248,20 +310,21 @@ def _page_counts(session: Session, wanted: Wanted) -> dict[int, Counter[str]]:
 
 def _field_counts(session: Session, wanted: Wanted) -> dict[int, Counter[str]]:
     came, page, reading = _came(wanted), tables.PageReading, tables.Reading
-    said = tables.Decision.id.is_not(None)
+    said, purged = tables.Decision.id.is_not(None), page.purge_id.is_not(None)
     rows = session.execute(
-        select(came.c.batch_id, said, reading.accepted, func.count())
+        select(came.c.batch_id, purged, said, reading.accepted, func.count())
         .join(tables.Page, tables.Page.document_id == came.c.document_id)
         .join(page, page.page_id == tables.Page.id)
         .join(tables.Form, tables.Form.id == page.form_id)
         .join(reading, reading.page_reading_id == page.id)
         .outerjoin(tables.Decision, is_deciding())
         .where(is_latest_pass())
-        .group_by(came.c.batch_id, said, reading.accepted)
+        .group_by(came.c.batch_id, purged, said, reading.accepted)
     )
     counts: dict[int, Counter[str]] = defaultdict(Counter)
-    for batch, by_person, accepted, number in rows:
+    for batch, is_purged, by_person, accepted, number in rows:
         kind = "decided" if by_person else "accepted" if accepted else "to_review"
+        kind = "purged" if is_purged else kind
         counts[batch][kind] += number
     return counts
 

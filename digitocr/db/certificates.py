@@ -4,7 +4,7 @@
 was rejected has no value before a person gives it one, and nothing here measures how well. It
 speaks of no more than the sample can:
 
-- What was read after the first answer of the audit could not be drawn, and is left out.
+- What was read after the audit was first drawn could not be drawn, and is left out.
 - An audited reading that differs is keyed again, later. Until then it counts as wrong: those
   that agree are decided at once, and would make the sample look better than it is. So does one
   that was drawn and then decided by somebody who saw what was read.
@@ -59,6 +59,7 @@ class Meter:
     undecided: int
     later: int
     early: int
+    to_review: tuple[int, ...] = ()  # of what is needed: undecided, not drawn, not waiting
 
     @property
     def advised(self) -> int:
@@ -209,10 +210,23 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """The answers of an audit by reading, and the readings that were drawn and wait."""
+    """The answers of an audit by reading, the readings drawn that wait, and when all were.
+
+    `drawn_at` is None for who was drawn before that was stored: then the first answer counts.
+    """
 
     answers: Mapping[int, _Answer]
     waiting: frozenset[int]
+    seen: frozenset[int]  # drawn, or waiting for a person in another way
+    drawn_at: Mapping[int, datetime | None]
+
+    def began(self, readings: Iterable[int]) -> datetime | None:
+        """Say from when on these could be drawn no more; None where none was."""
+        known = [
+            self.drawn_at.get(one) or (self.answers[one].at if one in self.answers else None)
+            for one in readings
+        ]
+        return min((at for at in known if at is not None), default=None)
 
 
 def _meter(
@@ -226,7 +240,7 @@ def _meter(
     accepted = [one for one in readings if one.accepted]
     rejected = [one for one in readings if not one.accepted]
     answers = {one.id: sample.answers[one.id] for one in accepted if one.id in sample.answers}
-    began = min((one.at for one in answers.values() if one.at is not None), default=None)
+    began = sample.began(one.id for one in accepted)
     done = max((one.decision or 0 for one in answers.values()), default=0)
     drawn_from = [one for one in accepted if began is None or one.read_at <= began]
     drawn_from.sort(key=lambda one: (one.confidence, one.id))
@@ -264,6 +278,11 @@ def _meter(
         undecided=sum(one.decision is None for one in rejected),
         later=len(accepted) - len(drawn_from),
         early=len(early),
+        to_review=tuple(
+            one.id
+            for one in drawn_from[: needed or 0]
+            if one.decision is None and one.id not in sample.seen
+        ),
     )
 
 
@@ -279,6 +298,7 @@ def _readings(session: Session, came: Select[Any]) -> list[_Reading]:
         .join(form, form.id == page.form_id)
         .outerjoin(tables.Decision, is_deciding())
         .where(is_latest_pass(), tables.Page.document_id.in_(came))
+        .where(page.purge_id.is_(None))
     ).all()  # fmt: skip
     used = select(form.id, form.source).where(form.id.in_({row[4] for row in rows}))
     types = {id_: field_types(source) for id_, source in session.execute(used)}
@@ -315,18 +335,27 @@ def _sample(session: Session, came: Select[Any]) -> _Sample:
     ):
         keyed[id_].append(at)
     waiting = set()
-    for id_, state in session.execute(
-        select(tables.Item.reading_id, tables.Item.state).where(
+    drawn_at: dict[int, datetime | None] = {}
+    for id_, state, drawn in session.execute(
+        select(tables.Item.reading_id, tables.Item.state, tables.Item.drawn_at).where(
             tables.Item.queue == Queue.AUDIT, tables.Item.reading_id.in_(here)
         )
     ):
+        drawn_at[id_] = drawn
         if id_ in answers:
             continue
         if id_ in keyed or state != ItemState.OPEN:
             answers[id_] = _Answer(True, min(keyed[id_], default=None), None)
         else:
             waiting.add(id_)
-    return _Sample(answers, frozenset(waiting))
+    others = session.scalars(
+        select(tables.Item.reading_id).where(
+            tables.Item.state == ItemState.OPEN,
+            tables.Item.queue != Queue.AUDIT,
+            tables.Item.reading_id.in_(here),
+        )
+    )
+    return _Sample(answers, frozenset(waiting), frozenset({*drawn_at, *others}), drawn_at)
 
 
 def _seeded(session: Session) -> CatchRate:

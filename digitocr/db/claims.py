@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from sqlalchemy import func, or_, select, update
@@ -85,8 +86,10 @@ def take(
         wanted = wanted.where(item.label == label)
     if batch is not None:
         wanted = wanted.where(item.batch_id == batch)
+    # Both downward, as the indexes give them: among a million that are equally urgent nothing
+    # is sorted.
     picked = session.scalars(
-        wanted.order_by(item.priority.desc(), item.id)
+        wanted.order_by(item.priority.desc(), item.id.desc())
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
@@ -114,7 +117,7 @@ def load(session: Session, claim: str, *, reviewer: str, lock: bool = False) -> 
     row = session.scalar(statement.with_for_update() if lock else statement)
     if row is None or row.reviewer != reviewer:
         raise ClaimError("this page is not yours any more; open the next one")
-    return _claimed(row)
+    return claimed(row)
 
 
 def renew(
@@ -126,11 +129,7 @@ def renew(
         return None
     until = now + timedelta(seconds=lease_s)
     session.execute(update(tables.Claim).where(tables.Claim.id == claim).values(until=until))
-    session.execute(
-        update(tables.Item)
-        .where(tables.Item.claim_id == claim, tables.Item.state == ItemState.OPEN)
-        .values(claimed_until=until)
-    )
+    session.execute(update(tables.Item).where(*_still_of(found)).values(claimed_until=until))
     return until
 
 
@@ -146,7 +145,7 @@ def resume(
     if row is None or row.reviewer != reviewer or row.state == ClaimState.SAVED:
         return None
     until = now + timedelta(seconds=lease_s)
-    wanted = [cell.item for cell in _claimed(row).cells if cell.item is not None]
+    wanted = [cell.item for cell in claimed(row).cells if cell.item is not None]
     item = tables.Item
     free = session.scalars(
         select(item.id)
@@ -162,7 +161,7 @@ def resume(
     )
     row.state, row.until = ClaimState.OPEN, until
     session.flush()
-    return _claimed(row)
+    return claimed(row)
 
 
 def release(
@@ -178,29 +177,88 @@ def release(
     """
     found = load(session, claim, reviewer=reviewer, lock=True)
     if found.state is ClaimState.OPEN and until in (None, found.until):
-        finish(session, claim, ClaimState.RELEASED, None)
+        finish(session, found, ClaimState.RELEASED, None)
 
 
-def finish(session: Session, claim: str, state: ClaimState, now: datetime | None) -> None:
+@dataclass(frozen=True, slots=True)
+class OpenClaim:
+    """Who has how many items of a queue on the screen, since when and until when."""
+
+    id: str
+    reviewer: str
+    queue: Queue
+    label: str
+    items: int
+    made_at: datetime
+    until: datetime
+
+
+def in_hand(session: Session, now: datetime) -> tuple[OpenClaim, ...]:
+    """List the claims that hold items now, oldest first."""
+    rows = session.scalars(
+        select(tables.Claim)
+        .where(tables.Claim.state == ClaimState.OPEN, tables.Claim.until >= now)
+        .order_by(tables.Claim.made_at)
+    ).all()
+    found = []
+    for row in rows:
+        number = _count_still(session, claimed(row))
+        if number:
+            found.append(
+                OpenClaim(
+                    row.id, row.reviewer, Queue(row.queue), row.label, number, row.made_at,
+                    row.until,
+                )
+            )  # fmt: skip
+    return tuple(found)
+
+
+def free(session: Session, claim: str) -> int:
+    """Take a claim from who has it: its items are free at once; give how many."""
+    row = session.scalar(select(tables.Claim).where(tables.Claim.id == claim).with_for_update())
+    if row is None or row.state != ClaimState.OPEN:
+        return 0
+    number = _count_still(session, claimed(row))
+    finish(session, claimed(row), ClaimState.RELEASED, None)
+    return number
+
+
+def finish(session: Session, claim: Claimed, state: ClaimState, now: datetime | None) -> None:
     """Close a claim; items of it that still wait are free again."""
     session.execute(
-        update(tables.Item)
-        .where(tables.Item.claim_id == claim, tables.Item.state == ItemState.OPEN)
-        .values(claim_id=None, claimed_until=None)
+        update(tables.Item).where(*_still_of(claim)).values(claim_id=None, claimed_until=None)
     )
     session.execute(
-        update(tables.Claim).where(tables.Claim.id == claim).values(state=state, saved_at=now)
+        update(tables.Claim)
+        .where(tables.Claim.id == claim.id)
+        .values(state=state, saved_at=now)
     )
+
+
+def _still_of(claim: Claimed) -> tuple[Any, ...]:
+    """Say, in SQL, that an item is of a claim and waits; by its id, which has an index."""
+    wanted = [cell.item for cell in claim.cells if cell.item is not None]
+    item = tables.Item
+    return item.id.in_(wanted), item.claim_id == claim.id, item.state == ItemState.OPEN
+
+
+def _count_still(session: Session, claim: Claimed) -> int:
+    counted = select(func.count()).select_from(tables.Item).where(*_still_of(claim))
+    return session.scalar(counted) or 0
 
 
 def held(session: Session, claim: Claimed) -> tuple[dict[int, tables.Item], tuple[int, ...]]:
-    """Tell the items a claim still has, by place, from the places it has lost."""
+    """Tell the items a claim still has, by place, from the places it has lost.
+
+    What it gave back, or was taken from it, and nobody has by now, it still has.
+    """
     wanted = [cell.item for cell in claim.cells if cell.item is not None]
     rows = session.scalars(
         select(tables.Item).where(tables.Item.id.in_(wanted)).order_by(tables.Item.id)
         .with_for_update()
     ).all()  # fmt: skip
-    mine = {r.id: r for r in rows if r.claim_id == claim.id and r.state == ItemState.OPEN}
+    ours = (claim.id, None)
+    mine = {r.id: r for r in rows if r.claim_id in ours and r.state == ItemState.OPEN}
     kept = {
         place: mine[cell.item] for place, cell in enumerate(claim.cells) if cell.item in mine
     }
@@ -249,10 +307,11 @@ def _make(
         .where(tables.Item.id.in_([c.item for c in cells if c.item is not None]))
         .values(claim_id=row.id, claimed_until=until)
     )
-    return _claimed(row)
+    return claimed(row)
 
 
-def _claimed(row: tables.Claim) -> Claimed:
+def claimed(row: tables.Claim) -> Claimed:
+    """Make our type of a row."""
     cells = tuple(Cell(*cell) for cell in row.cells)
     return Claimed(
         row.id,
@@ -289,19 +348,18 @@ def _seeds(session: Session, shown_as: str, count: int) -> list[Cell]:
     """
     if count < 1:
         return []
-    glyph, reading, decision = tables.Glyph, tables.Reading, tables.Decision
+    glyph, decision = tables.Glyph, tables.Decision
     blind = or_(decision.audit, decision.screen == Screen.BLIND)
-    agreed = (
-        select(glyph.id, glyph.reading_id)
-        .join(reading, reading.id == glyph.reading_id)
-        .join(decision, decision.reading_id == reading.id)
-        .where(blind, decision.verdict == Verdict.CONFIRMED, decision.glyph_id.is_(None))
-        .where(glyph.text != shown_as, glyph.text != "", glyph.crop.is_not(None))
-        .distinct()
-        .subquery()
+    # Not joined: SQLite would begin with all glyphs there are, and their pictures.
+    agreed = select(decision.reading_id).where(
+        blind, decision.verdict == Verdict.CONFIRMED, decision.glyph_id.is_(None)
     )
     drawn = session.execute(
-        select(agreed.c.id, agreed.c.reading_id).order_by(func.random()).limit(count)
+        select(glyph.id, glyph.reading_id)
+        .where(glyph.reading_id.in_(agreed))
+        .where(glyph.text != shown_as, glyph.text != "", glyph.crop.is_not(None))
+        .order_by(func.random())
+        .limit(count)
     )
     return [Cell(None, reading_id, id_, shown_as) for id_, reading_id in drawn]
 

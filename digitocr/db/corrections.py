@@ -4,6 +4,7 @@ Labels come from decisions on single glyphs, and from decisions on whole fields 
 on the glyphs one to one. A decision on the field supersedes those on its glyphs; one that only
 followed from them says nothing of the glyphs that no one looked at, and is passed over. What
 was withdrawn or could not be read gives no label, and a glyph that is not one digit is `other`.
+Digits that somebody drew to try, and kept, are labels too.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from digitocr.db import tables
+from digitocr.db import items, tables
 from digitocr.templates import field_types
 from digitocr.types import FieldType, Verdict
 
 OTHER = 10  # the label of what is not one digit
 DIGITS = "0123456789"
-LOOKED_UP = 500  # rows asked for at once
 
 Key = tuple[int, str, str]  # page, form, field: what a decision on a field is about
 _Row = Any  # of a query, its columns by name
@@ -61,7 +62,38 @@ def verified_glyphs(session: Session) -> tuple[VerifiedGlyph, ...]:
         else:
             glyphs += of_glyphs.values()
     found = [*_of_fields(session, fields), *_of_glyphs(session, glyphs)]
-    return tuple(sorted(found, key=lambda one: one.id))
+    return (*sorted(found, key=lambda one: one.id), *_of_samples(session))
+
+
+def keep_sample(
+    session: Session, image: bytes, label: int, read: str, *, by: str, now: datetime
+) -> None:
+    """Keep a digit (PNG) that somebody drew, and says what it is."""
+    session.add(tables.Sample(image=image, label=label, read=read, made_by=by, made_at=now))
+
+
+def samples_kept(session: Session) -> int:
+    """Count the digits that were drawn and kept."""
+    return session.scalar(select(func.count(tables.Sample.id))) or 0
+
+
+def _of_samples(session: Session) -> Iterable[VerifiedGlyph]:
+    """Give the digits that were drawn to try and kept; a person's are one document.
+
+    So no writer is learned from and measured with. Their ids are below zero.
+    """
+    for one in session.scalars(select(tables.Sample).order_by(tables.Sample.id)):
+        yield VerifiedGlyph(
+            id=-one.id,
+            document=f"drawn by {one.made_by}",
+            page=1,
+            field="drawn",
+            position=0,
+            label=one.label,
+            read=one.read,
+            crop=one.image,
+            reviewers=(one.made_by,),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +132,7 @@ def _decisions(session: Session) -> Sequence[_Row]:
         .join(reading, reading.id == decision.reading_id)
         .join(page, page.id == reading.page_reading_id)
         .join(tables.Form, tables.Form.id == page.form_id)
+        .where(decision.purge_id.is_(None))
         .order_by(decision.id)
     ).all()
 
@@ -204,7 +237,7 @@ def _who(rows: Sequence[_Row], last: _Row) -> set[str]:
 def _keyed(session: Session, readings: set[int]) -> dict[tuple[int, str | None], set[str]]:
     """Find who keyed which text of a field without seeing the reading."""
     found: dict[tuple[int, str | None], set[str]] = defaultdict(set)
-    for wanted in _parts(readings):
+    for wanted in items.parts(readings):
         keying = tables.Keying
         rows = session.execute(
             select(keying.reading_id, keying.text, keying.reviewer).where(
@@ -216,19 +249,13 @@ def _keyed(session: Session, readings: set[int]) -> dict[tuple[int, str | None],
     return found
 
 
-def _parts(ids: set[int]) -> Iterable[list[int]]:
-    listed = sorted(ids)
-    for start in range(0, len(listed), LOOKED_UP):
-        yield listed[start : start + LOOKED_UP]
-
-
 def _glyphs(
     session: Session, *, readings: set[int] | None = None, glyphs: set[int] | None = None
 ) -> Iterable[_Row]:
     """Select glyphs with their crops and where they are, by reading or one by one."""
     glyph, reading, page = tables.Glyph, tables.Reading, tables.PageReading
     column = glyph.id if readings is None else glyph.reading_id
-    for wanted in _parts((glyphs if readings is None else readings) or set()):
+    for wanted in items.parts((glyphs if readings is None else readings) or set()):
         yield from session.execute(
             select(
                 glyph.id,

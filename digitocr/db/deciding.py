@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from digitocr.db import claims, items, store, tables
 from digitocr.db.claims import Claimed
 from digitocr.db.following import Outcome, outcome
-from digitocr.db.store import is_deciding
 from digitocr.db.tables import ClaimState, ItemState, Queue
+from digitocr.db.values import digits_now, values_now
 from digitocr.errors import UsageError
-from digitocr.types import Correction, Screen, Verdict
+from digitocr.types import Correction, FormRule, Screen, Verdict
 
-UNDO_MIN = 15
 BLANK, NO_DIGIT, UNSURE = "blank", "none", "?"
 MARKS = frozenset({*"0123456789", BLANK, NO_DIGIT, UNSURE})
 FOR_THE_WHOLE = {BLANK, NO_DIGIT, UNSURE}  # marks that send the whole field to a look
@@ -61,6 +60,9 @@ def save_group(
 ) -> Saved:
     """Save a page of digits: marked ones as marked, all others as the digit they are shown as.
 
+    A field that the machine accepted is looked at whole as soon as one digit of it is marked:
+    until all its digits are decided its value would be that of the machine.
+
     Parameters
     ----------
     marks
@@ -87,24 +89,26 @@ def save_group(
         shown=True, ms=ms,
     )  # fmt: skip
     rows, done, whole = [], [], []
+    accepted = _accepted(session, [kept[place] for place in marks if place in kept])
     for place, item in kept.items():
         mark = marks.get(place)
         if mark is None and postpone:
             item.priority *= 0.5
             continue
         done.append(item)
-        if mark in FOR_THE_WHOLE:
+        differs = mark is not None and mark != claim.cells[place].shown_as
+        if mark in FOR_THE_WHOLE or (differs and item.reading_id in accepted):
             whole.append(item)
         if mark != UNSURE:
             rows.append(_of_glyph(base, item, mark or claim.cells[place].shown_as))
-    session.add_all(rows)
+    store.record_decisions(session, rows)
     items.close(session, done, ItemState.DONE)
     _write_seeds(session, claim, marks, reviewer, now, postpone=postpone)
     for item in whole:
         _send_on(session, item, Queue.FIELD)
     gone = {item.reading_id for item in whole}
     _follow(session, {i.reading_id for i in done} - gone, base)
-    claims.finish(session, claim_id, ClaimState.SAVED, now)
+    claims.finish(session, claim, ClaimState.SAVED, now)
     return Saved(claim_id, len(rows), lost)
 
 
@@ -142,7 +146,7 @@ def save_fields(
     for place, item in kept.items():
         if place not in said:
             item.priority *= 0.5
-    claims.finish(session, claim_id, ClaimState.SAVED, now)
+    claims.finish(session, claim, ClaimState.SAVED, now)
     return Saved(claim_id, len(texts), lost)
 
 
@@ -205,7 +209,7 @@ def save_keyed(
             items.close(session, [item], ItemState.DONE)
             conflict = items.add(session, item, Queue.CONFLICT)
             conflict.keyed_by = f"{conflict.keyed_by or '|'}{reviewer}|"
-    claims.finish(session, claim_id, ClaimState.SAVED, now)
+    claims.finish(session, claim, ClaimState.SAVED, now)
     return Saved(claim_id, count, lost)
 
 
@@ -233,7 +237,7 @@ def decide(session: Session, said: Mapping[int, Said], base: Correction) -> None
                 base, reading=reading, verdict=verdict, text=one.text, as_written=one.as_written
             ),
         )
-    items.close(session, _waiting(session, said), ItemState.DONE)
+    items.close(session, waiting_of(session, said), ItemState.DONE)
 
 
 def decide_once(
@@ -253,53 +257,17 @@ def decide_once(
     return True
 
 
-def undo(session: Session, claim_id: str, *, reviewer: str, now: datetime) -> Claimed:
-    """Take back what was saved of a page, by new rows, and claim its items anew.
-
-    Raises
-    ------
-    UsageError
-        If it was never saved, or longer ago than `UNDO_MIN` minutes.
-    """
-    claim = claims.load(session, claim_id, reviewer=reviewer, lock=True)
-    row = session.get_one(tables.Claim, claim_id)
-    if claim.state is not ClaimState.SAVED or row.saved_at is None:
-        raise UsageError("there is no saved page to go back to")
-    if now - row.saved_at > timedelta(minutes=UNDO_MIN):
-        raise UsageError(
-            f"that page was saved more than {UNDO_MIN} minutes ago; change single values in "
-            "the document view"
-        )
-    undone = {
-        id_
-        for id_ in session.scalars(
-            select(tables.Decision.undoes).where(tables.Decision.undoes.is_not(None))
-            .where(tables.Decision.claim_id == claim_id)
-        )
-    }  # fmt: skip
-    made = session.scalars(
-        select(tables.Decision)
-        .where(tables.Decision.claim_id == claim_id, tables.Decision.undoes.is_(None))
-        .order_by(tables.Decision.id)
-    ).all()
-    later = _decided_later(session, made)
-    for decision in made:
-        if decision.id not in undone and decision.reading_id not in later:
-            session.add(_taken_back(session, decision, reviewer, now))
-    wanted = [cell.item for cell in claim.cells if cell.item is not None]
-    rows = session.scalars(select(tables.Item).where(tables.Item.id.in_(wanted))).all()
-    free = [
-        item
-        for item in rows
-        if item.reading_id not in later
-        and (item.state == ItemState.DONE or (item.claim_id is None))
-    ]
-    _close_sent_on(session, free, claim)
-    items.reopen(session, free)
-    return claims.again(session, claim, [item.id for item in free], now)
+def _accepted(session: Session, found: Sequence[tables.Item]) -> set[int]:
+    """Name the readings of items that the machine accepted."""
+    if not found:
+        return set()
+    wanted = tables.Reading.id.in_([item.reading_id for item in found])
+    return set(
+        session.scalars(select(tables.Reading.id).where(wanted, tables.Reading.accepted))
+    )
 
 
-def _of_glyph(base: Correction, item: tables.Item, mark: str) -> tables.Decision:
+def _of_glyph(base: Correction, item: tables.Item, mark: str) -> Correction:
     text = {NO_DIGIT: None, BLANK: ""}.get(mark, mark)
     verdict = (
         Verdict.ILLEGIBLE
@@ -308,8 +276,8 @@ def _of_glyph(base: Correction, item: tables.Item, mark: str) -> tables.Decision
         if text == item.label
         else Verdict.CORRECTED
     )
-    return store.decision_row(
-        replace(base, reading=item.reading_id, glyph=item.glyph_id, verdict=verdict, text=text)
+    return replace(
+        base, reading=item.reading_id, glyph=item.glyph_id, verdict=verdict, text=text
     )
 
 
@@ -345,12 +313,13 @@ def _write_seeds(
 
 def _send_on(session: Session, item: tables.Item, queue: Queue) -> None:
     """Let a reading wait as a whole; its other digits need not be looked at any more."""
-    others = [one for one in _waiting(session, [item.reading_id]) if one.queue == Queue.GROUP]
+    others = [one for one in waiting_of(session, [item.reading_id]) if one.queue == Queue.GROUP]
     items.close(session, others, ItemState.GONE)
     items.add(session, item, queue, boost=2.0)
 
 
-def _waiting(session: Session, readings: Iterable[int]) -> Sequence[tables.Item]:
+def waiting_of(session: Session, readings: Iterable[int]) -> Sequence[tables.Item]:
+    """List what waits of some readings."""
     return session.scalars(
         select(tables.Item).where(
             tables.Item.reading_id.in_(list(readings)), tables.Item.state == ItemState.OPEN
@@ -360,166 +329,54 @@ def _waiting(session: Session, readings: Iterable[int]) -> Sequence[tables.Item]
 
 def _follow(session: Session, readings: set[int], base: Correction) -> None:
     """Write down the values that follow from digits that are all decided now."""
-    still = {item.reading_id for item in _waiting(session, readings)}
+    still = {item.reading_id for item in waiting_of(session, readings)}
     ready = readings - still
     if not ready:
         return
+    reading = tables.Reading
     found = session.execute(
-        select(tables.Reading, tables.PageReading.id, tables.Form.source)
-        .join(tables.PageReading, tables.PageReading.id == tables.Reading.page_reading_id)
+        select(
+            reading.id, reading.field, reading.text, reading.page_reading_id, tables.Form.source
+        )
+        .join(tables.PageReading, tables.PageReading.id == reading.page_reading_id)
         .join(tables.Form, tables.Form.id == tables.PageReading.form_id)
-        .where(tables.Reading.id.in_(ready))
+        .where(reading.id.in_(ready))
     ).all()
     digits = digits_now(session, ready)
-    ruled = {
-        page
-        for _, page, source in found
-        if (form := items.form_of(source)) is not None and form.rules
-    }
-    values = values_now(session, ruled)
+    ruled = {page for _, field, _, page, source in found if _rules_of(source, field)}
+    values = values_now(session, ruled) if ruled else {}
     rows = []
-    for reading, page, source in found:
-        came = _outcome(reading, source, digits[reading.id], values.get(page, {}))
+    for id_, field, read, page, source in found:
+        came = _outcome(source, field, digits[id_], values.get(page, {}))
         if came.queue is not None:
             first = session.scalar(
-                select(tables.Item).where(tables.Item.reading_id == reading.id).limit(1)
+                select(tables.Item).where(tables.Item.reading_id == id_).limit(1)
             )
             assert first is not None
             _send_on(session, first, came.queue)
             continue
-        values.setdefault(page, {})[reading.field] = came.text
+        if page in values:
+            values[page][field] = came.text
         rows.append(
-            store.decision_row(
-                replace(
-                    base,
-                    reading=reading.id,
-                    verdict=came.verdict(reading.text),
-                    text=came.text,
-                    followed=True,
-                )
+            replace(
+                base, reading=id_, verdict=came.verdict(read), text=came.text, followed=True
             )
         )
-    session.add_all(rows)
-    session.flush()
+    store.record_decisions(session, rows)
+
+
+def _rules_of(source: str, field: str) -> tuple[FormRule, ...]:
+    """List the rules of a form that a field takes part in."""
+    form = items.form_of(source)
+    rules = form.rules if form else ()
+    return tuple(rule for rule in rules if field in (*rule.of, rule.equals))
 
 
 def _outcome(
-    reading: tables.Reading,
-    source: str,
-    digits: Sequence[str | None],
-    values: Mapping[str, str | None],
+    source: str, name: str, digits: Sequence[str | None], values: Mapping[str, str | None]
 ) -> Outcome:
     form = items.form_of(source)
-    field = items.field_of(source, reading.field)
     fields = {one.name: one for one in form.fields} if form else {}
-    return outcome(field, digits, form.rules if form else (), fields, values)
-
-
-def digits_now(session: Session, readings: Iterable[int]) -> dict[int, list[str | None]]:
-    """Give the digits of readings: as decided last, else as read."""
-    glyph, decision = tables.Glyph, tables.Decision
-    last = (
-        select(decision.glyph_id, func.max(decision.id).label("id"))
-        .where(decision.reading_id.in_(list(readings)), decision.glyph_id.is_not(None))
-        .group_by(decision.glyph_id)
-        .subquery()
+    return outcome(
+        items.field_of(source, name), digits, _rules_of(source, name), fields, values
     )
-    rows = session.execute(
-        select(glyph.reading_id, glyph.text, decision.verdict, decision.text)
-        .outerjoin(last, last.c.glyph_id == glyph.id)
-        .outerjoin(decision, decision.id == last.c.id)
-        .where(glyph.reading_id.in_(list(readings)))
-        .order_by(glyph.reading_id, glyph.position)
-    )
-    digits: dict[int, list[str | None]] = {}
-    for reading, read, verdict, text in rows:
-        said = verdict is not None and verdict != Verdict.WITHDRAWN
-        digits.setdefault(reading, []).append(text if said else read)
-    return digits
-
-
-def values_now(session: Session, pages: Iterable[int]) -> dict[int, dict[str, str | None]]:
-    """Give the values of the fields of some passes: as decided, else as accepted, else None."""
-    rows = session.execute(
-        select(
-            tables.PageReading.id,
-            tables.Reading.field,
-            tables.Reading.text,
-            tables.Reading.accepted,
-            tables.Decision.id,
-            tables.Decision.text,
-        )
-        .select_from(tables.PageReading)
-        .join(tables.Form, tables.Form.id == tables.PageReading.form_id)
-        .join(tables.Reading, tables.Reading.page_reading_id == tables.PageReading.id)
-        .outerjoin(tables.Decision, is_deciding())
-        .where(tables.PageReading.id.in_(list(pages)))
-    )
-    values: dict[int, dict[str, str | None]] = {}
-    for page, field, read, accepted, decision, said in rows:
-        known = said if decision is not None else read if accepted else None
-        values.setdefault(page, {})[field] = known
-    return values
-
-
-def _decided_later(session: Session, made: Sequence[tables.Decision]) -> set[int]:
-    """Find the readings on which something was said after a page, on another one."""
-    if not made:
-        return set()
-    own = made[-1].claim_id
-    readings = {one.reading_id for one in made}
-    last = made[-1].id
-    return set(
-        session.scalars(
-            select(tables.Decision.reading_id).where(
-                tables.Decision.reading_id.in_(readings),
-                tables.Decision.id > last,
-                tables.Decision.claim_id.is_distinct_from(own),
-            )
-        )
-    )
-
-
-def _taken_back(
-    session: Session, decision: tables.Decision, reviewer: str, now: datetime
-) -> tables.Decision:
-    """Say again what was said of the same thing before a decision, or withdraw it."""
-    said = tables.Decision
-    before = session.scalar(
-        select(said)
-        .where(said.reading_id == decision.reading_id, said.id < decision.id)
-        .where(said.glyph_id.is_not_distinct_from(decision.glyph_id))
-        .order_by(said.id.desc())
-        .limit(1)
-    )
-    return store.decision_row(
-        Correction(
-            reading=decision.reading_id,
-            glyph=decision.glyph_id,
-            verdict=Verdict.WITHDRAWN if before is None else Verdict(before.verdict),
-            text=None if before is None else before.text,
-            reviewer=reviewer,
-            made_at=now,
-            claim=decision.claim_id,
-            screen=None if decision.screen is None else Screen(decision.screen),
-            shown=decision.shown,
-            undoes=decision.id,
-        )
-    )
-
-
-def _close_sent_on(session: Session, undone: Sequence[tables.Item], claim: Claimed) -> None:
-    """Close whole fields that wait only because of a page that is taken back."""
-    if claim.queue is not Queue.GROUP:
-        return
-    readings = {item.reading_id for item in undone}
-    sent = [one for one in _waiting(session, readings) if one.glyph_id is None]
-    items.close(session, sent, ItemState.GONE)
-    others = session.scalars(
-        select(tables.Item).where(
-            tables.Item.reading_id.in_(readings),
-            tables.Item.queue == Queue.GROUP,
-            tables.Item.state == ItemState.GONE,
-        )
-    ).all()
-    items.reopen(session, others)

@@ -2,7 +2,7 @@
 
 A row for each field and arrival: the same bytes under two names give two sets of rows. A page
 that failed is one row without a field, its cause in `reasons` as `["failed: <cause>"]`. Blank
-and ignored pages have no rows.
+and ignored pages have no rows. Of a purged page the fields are left, and who decided on them.
 
 `""` (blank) and missing (unknown) differ in the frame, in JSONL and in Parquet. In CSV and
 XLSX both are an empty cell: there `status` tells them apart, since an accepted, corrected or
@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,12 +26,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from openpyxl import Workbook
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from sqlalchemy import ColumnElement, Select, Text, and_, case, collate, func, or_, select
 from sqlalchemy.orm import Session
 
-from digitocr.db import tables
+from digitocr.db import spreadsheet, tables
 from digitocr.db.store import is_deciding, is_latest_pass
 from digitocr.errors import UsageError
 from digitocr.types import FieldStatus, Format, PageStatus
@@ -134,15 +133,42 @@ def _filtered(statement: Statement, wanted: Filters) -> Statement:
     return statement
 
 
-def wide(frame: pd.DataFrame) -> pd.DataFrame:
+def wide_chunks(
+    session: Session, *, size: int = CHUNK_ROWS, **wanted: Unpack[Filters]
+) -> Iterator[pd.DataFrame]:
+    """Yield what `wide` makes of all rows in parts, none of which cuts a page in two.
+
+    The rows are asked for twice: the first time for the names of all fields alone.
+    """
+    names: dict[str, None] = {}
+    for part in chunks(session, size=size, **wanted):
+        names |= dict.fromkeys(part["field"].dropna())
+    rest: pd.DataFrame | None = None
+    for part in chunks(session, size=size, **wanted):
+        whole = part if rest is None else pd.concat([rest, part], ignore_index=True)
+        pages = whole.groupby(list(PAGE_KEYS), sort=False, dropna=False).ngroup()
+        last = pages == (pages.iloc[-1] if len(pages) else 0)
+        if not last.all():
+            yield wide(whole[~last].reset_index(drop=True), list(names))
+        rest = whole[last].reset_index(drop=True)
+    if rest is not None:
+        yield wide(rest, list(names))
+
+
+def wide(frame: pd.DataFrame, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Turn rows into a row for each page, with a column for each field's value.
 
     A field whose name is that of a column in front (`page`, …) is called `field:page`.
+
+    Parameters
+    ----------
+    names
+        The fields that have a column; None: those of the frame.
     """
     keys = list(PAGE_KEYS)
     pages = frame.groupby(keys, sort=False, dropna=False).ngroup()
     left = frame.loc[~pages.duplicated(), keys].reset_index(drop=True)
-    fields = frame["field"].dropna().unique()
+    fields = pd.Index(frame["field"].dropna().unique() if names is None else names)
     read = frame["field"].notna()
     values = frame.loc[read].assign(row=pages[read]).pivot(
         index="row", columns="field", values="value"
@@ -188,9 +214,11 @@ def _statement(session: Session) -> Statement:
     decision = tables.Decision
     is_decided = decision.id.is_not(None)
     failed = page.status == PageStatus.FAILED
+    purged = page.purge_id.is_not(None)
     value = case((is_decided, decision.text), (reading.accepted, reading.text))
     status = case(
         (failed, FieldStatus.FAILED.value),
+        (purged, FieldStatus.PURGED.value),
         (is_decided, decision.verdict),
         (reading.accepted, FieldStatus.ACCEPTED.value),
         else_=FieldStatus.REVIEW.value,
@@ -207,7 +235,7 @@ def _statement(session: Session) -> Statement:
             value.label("value"),
             status.label("status"),
             reading.text.label("reading"),
-            reading.confidence.label("confidence"),
+            case((~purged, reading.confidence)).label("confidence"),
             # As stored: an export hands the JSON on and need not take it apart.
             reading.reasons.cast(Text).label("reasons"),
             reading.alternatives.cast(Text).label("alternatives"),
@@ -332,25 +360,23 @@ def _arrow(part: pd.DataFrame) -> Any:
 
 
 def _write_xlsx(parts: Iterator[pd.DataFrame], stream: IO[bytes]) -> int:
-    book = Workbook(write_only=True)
-    sheet = book.create_sheet("digitocr")
+    first = next(parts)
     count = 0
-    for number, part in enumerate(parts):
-        if number == 0:
-            sheet.append(list(part.columns))
-        count += len(part)
-        if count >= SHEET_ROWS:
-            raise UsageError(
-                f"more than {SHEET_ROWS - 1:,} rows do not fit an xlsx sheet; export csv or "
-                "parquet, or a batch at a time"
-            )
-        plain = _for_spreadsheet(part)
-        cells = plain.astype(object).where(plain.notna(), None)
-        for row in cells.itertuples(index=False, name=None):
-            sheet.append(
-                [ILLEGAL_CHARACTERS_RE.sub("", c) if isinstance(c, str) else c for c in row]
-            )
-    book.save(stream)
+
+    def columns() -> Iterator[list[list[Any]]]:
+        nonlocal count
+        for part in itertools.chain([first], parts):
+            count += len(part)
+            if count >= SHEET_ROWS:
+                raise UsageError(
+                    f"more than {SHEET_ROWS - 1:,} rows do not fit an xlsx sheet; export "
+                    "csv or parquet, or a batch at a time"
+                )
+            plain = _for_spreadsheet(part)
+            cells = plain.astype(object).where(plain.notna(), None)
+            yield [cells[name].tolist() for name in cells]
+
+    spreadsheet.write(stream, "digitocr", list(first.columns), columns())
     return count
 
 

@@ -90,6 +90,14 @@ def waiting(
     return Waiting(Queue.FIELD) if doubted is None else Waiting(Queue.GROUP, doubted)
 
 
+def waiting_checked(field: Field, text: str, digits: Sequence[Hypothesis]) -> Waiting:
+    """Say where a reading waits that was accepted, and is looked at all the same."""
+    spelled = "".join(digit.text for digit in digits)
+    if spelled and checks.value_of(field, spelled) == text:
+        return Waiting(Queue.GROUP, tuple(range(len(digits))))
+    return Waiting(Queue.FIELD)
+
+
 def _doubted(
     field: Field, hypotheses: Sequence[Hypothesis], digits: Sequence[Hypothesis]
 ) -> tuple[int, ...] | None:

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from digitocr import templates
 from digitocr.db import tables
-from digitocr.db.following import RULE_BOOST, priority, waiting
+from digitocr.db.following import RULE_BOOST, priority, waiting, waiting_checked
 from digitocr.db.store import is_deciding, is_latest_pass
 from digitocr.db.tables import ItemState, Queue
 from digitocr.errors import TemplateError
@@ -26,6 +26,7 @@ from digitocr.templates import FormTemplate
 from digitocr.types import Box, Field, FieldKind, FieldType, Hypothesis, PageStatus
 
 PAGES_AT_ONCE = 100
+LOOKED_UP = 500  # rows asked for at once
 
 Key = tuple[int | None, str, str]  # batch, queue, label
 
@@ -69,6 +70,34 @@ def fill(session: Session, *, pages: int = PAGES_AT_ONCE) -> int:
         update(tables.PageReading).where(tables.PageReading.id.in_(passes)).values(queued=True)
     )
     return len(wanted)
+
+
+def send_accepted(session: Session, readings: Iterable[int]) -> int:
+    """Let accepted readings wait for a person all the same; give how many do now.
+
+    Each of their digits waits among its like where they spell the text, else the whole field.
+    Those that a person decided, that wait already, or are of an earlier pass, are left out.
+    """
+    waits = exists().where(
+        tables.Item.reading_id == tables.Reading.id, tables.Item.state == ItemState.OPEN
+    )
+    sent = 0
+    for wanted in parts(readings):
+        found = session.execute(
+            _read().where(
+                tables.Reading.id.in_(wanted),
+                is_latest_pass(),
+                tables.Reading.accepted,
+                tables.Decision.id.is_(None),
+                ~waits,
+            )
+        ).all()
+        rows = _made(session, found)
+        if rows:
+            session.execute(insert(tables.Item), rows)
+        change_counts(session, Counter((r["batch_id"], r["queue"], r["label"]) for r in rows))
+        sent += len(found)
+    return sent
 
 
 def recount(session: Session) -> None:
@@ -151,11 +180,14 @@ def add(
 def close(session: Session, items: Iterable[tables.Item], state: ItemState) -> None:
     """Close items that waited; those that did not any more stay as they are."""
     changes: Counter[Key] = Counter()
-    for item in items:
-        if item.state == ItemState.OPEN:
-            changes[item.batch_id, item.queue, item.label] -= 1
-            item.state = state
+    closed = [item for item in items if item.state == ItemState.OPEN]
+    if not closed:
+        return
+    for item in closed:
+        changes[item.batch_id, item.queue, item.label] -= 1
     session.flush()
+    wanted = tables.Item.id.in_([item.id for item in closed])
+    session.execute(update(tables.Item).where(wanted).values(state=state))
     change_counts(session, changes)
 
 
@@ -182,19 +214,31 @@ def _close_earlier(session: Session, pages: Sequence[int]) -> None:
 
 def _rows(session: Session, passes: Sequence[int]) -> list[dict[str, Any]]:
     found = session.execute(
-        select(tables.Reading, tables.Form.name, tables.Form.source, tables.Page.document_id)
-        .join(tables.PageReading, tables.PageReading.id == tables.Reading.page_reading_id)
-        .join(tables.Page, tables.Page.id == tables.PageReading.page_id)
-        .join(tables.Form, tables.Form.id == tables.PageReading.form_id)
-        .outerjoin(tables.Decision, is_deciding())
-        .where(
+        _read().where(
             tables.PageReading.id.in_(passes),
             tables.PageReading.status == PageStatus.READ,
+            tables.PageReading.purge_id.is_(None),
             is_latest_pass(),
             ~tables.Reading.accepted,
             tables.Decision.id.is_(None),
         )
     ).all()
+    return _made(session, found)
+
+
+def _read() -> Any:
+    """Select readings with what their items need; is_deciding() is in it."""
+    return (
+        select(tables.Reading, tables.Form.name, tables.Form.source, tables.Page.document_id)
+        .join(tables.PageReading, tables.PageReading.id == tables.Reading.page_reading_id)
+        .join(tables.Page, tables.Page.id == tables.PageReading.page_id)
+        .join(tables.Form, tables.Form.id == tables.PageReading.form_id)
+        .outerjoin(tables.Decision, is_deciding())
+    )
+
+
+def _made(session: Session, found: Sequence[Any]) -> list[dict[str, Any]]:
+    """Make the rows of the items of some readings."""
     digits = _digits(session, [reading.id for reading, *_ in found])
     batches = batches_of(session, {document for *_, document in found})
     rows = []
@@ -216,7 +260,10 @@ def _rows_of(
     digits = [digit for _, digit in glyphs]
     others = [Hypothesis(h["text"], h["confidence"]) for h in reading.alternatives]
     best = [] if reading.text is None else [Hypothesis(reading.text, reading.confidence)]
-    wait = waiting(field, [*best, *others], reading.reasons, digits)
+    if reading.accepted:
+        wait = waiting_checked(field, reading.text or "", digits)
+    else:
+        wait = waiting(field, [*best, *others], reading.reasons, digits)
     row = {
         "reading_id": reading.id,
         "glyph_id": None,
@@ -265,6 +312,13 @@ def batches_of(session: Session, documents: set[int]) -> dict[int, int]:
         .group_by(tables.Arrival.document_id)
     )
     return {document: batch for document, batch in rows}
+
+
+def parts(ids: Iterable[int]) -> Iterable[list[int]]:
+    """Give ids in lists that a statement can take."""
+    listed = sorted(ids)
+    for start in range(0, len(listed), LOOKED_UP):
+        yield listed[start : start + LOOKED_UP]
 
 
 def is_free(now: Any, reviewer: str) -> Any:

@@ -1,11 +1,10 @@
-"""What the review pages show, as values: queues, fields with their digits, pages, histories."""
+"""What the review pages show, as values: queues, fields with their digits, pages."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -88,17 +87,6 @@ class PageView:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One row of a field's history."""
-
-    at: datetime
-    who: str
-    what: str
-    text: str | None
-    screen: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class ListedPage:
     """A page as a list shows it."""
 
@@ -120,19 +108,6 @@ def waiting(session: Session, batch: int | None = None) -> tuple[Waiting, ...]:
         statement = statement.where(count.batch_id == batch)
     rows = session.execute(statement.order_by(count.queue, count.label))
     return tuple(Waiting(queue, label, int(n)) for queue, label, n in rows if n > 0)
-
-
-def waiting_by_batch(session: Session) -> dict[str, dict[str, int]]:
-    """Count what waits in each queue, by the name of the batch."""
-    rows = session.execute(
-        select(tables.Batch.name, tables.Count.queue, func.sum(tables.Count.waiting))
-        .join(tables.Count, tables.Count.batch_id == tables.Batch.id)
-        .group_by(tables.Batch.name, tables.Count.queue)
-    )
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    for batch, queue, number in rows:
-        found[batch][queue] = int(number)
-    return found
 
 
 def fields(session: Session, readings: Iterable[int]) -> dict[int, FieldView]:
@@ -237,49 +212,6 @@ def pages(
     return tuple(ListedPage(*row) for row in session.execute(statement))
 
 
-def history(session: Session, reading: int) -> tuple[Event, ...]:
-    """Tell what was read and said of a field, oldest first, over all passes of its page."""
-    here = session.execute(
-        select(tables.PageReading.page_id, tables.Form.name, tables.Reading.field)
-        .join(tables.PageReading, tables.PageReading.id == tables.Reading.page_reading_id)
-        .join(tables.Form, tables.Form.id == tables.PageReading.form_id)
-        .where(tables.Reading.id == reading)
-    ).one_or_none()
-    if here is None:
-        return ()
-    page_id, form, field = here
-    same = (
-        select(tables.Reading.id)
-        .join(tables.PageReading, tables.PageReading.id == tables.Reading.page_reading_id)
-        .join(tables.Form, tables.Form.id == tables.PageReading.form_id)
-        .where(
-            tables.PageReading.page_id == page_id,
-            tables.Form.name == form,
-            tables.Reading.field == field,
-        )
-    )
-    read = session.execute(
-        select(tables.PageReading.read_at, tables.Model.name, tables.Reading.text)
-        .join(tables.PageReading, tables.PageReading.id == tables.Reading.page_reading_id)
-        .join(tables.Model, tables.Model.id == tables.PageReading.model_id)
-        .where(tables.Reading.id.in_(same))
-    )
-    said = session.execute(
-        select(tables.Decision, tables.Glyph.position)
-        .outerjoin(tables.Glyph, tables.Glyph.id == tables.Decision.glyph_id)
-        .where(tables.Decision.reading_id.in_(same))
-        .order_by(tables.Decision.id)
-    )
-    events = [Event(at, model, "read", text, None) for at, model, text in read]
-    for one, position in said:
-        what = f"digit {position + 1} {one.verdict}" if position is not None else one.verdict
-        what += " (undo)" if one.undoes and one.verdict != "withdrawn" else ""
-        what += " as written" if one.as_written else ""
-        what += ", from its digits" if one.followed else ""
-        events.append(Event(one.made_at, one.reviewer, what, one.text, one.screen))
-    return tuple(sorted(events, key=lambda event: event.at))
-
-
 def glyph_crops(session: Session, glyphs: Sequence[int]) -> Mapping[int, bytes | None]:
     """Load the pictures of digits, PNG."""
     rows = session.execute(
@@ -340,6 +272,7 @@ def _statement() -> Select[Any]:
             tables.Decision.verdict,
             tables.Decision.text.label("said"),
             tables.Decision.as_written,
+            page_reading.purge_id,
         )
         .join(page_reading, page_reading.id == reading.page_reading_id)
         .join(tables.Page, tables.Page.id == page_reading.page_id)
@@ -359,7 +292,9 @@ def _view(row: Any, digits: Sequence[DigitView]) -> FieldView:
     (id_, page_id, name, form, template, source, sha256, number, text, confidence) = row[:10]
     known = items.form_of(template)
     decided = row.decision is not None
-    if decided:
+    if row.purge_id is not None:
+        status = FieldStatus.PURGED
+    elif decided:
         status = FieldStatus(row.verdict)
     else:
         status = FieldStatus.ACCEPTED if row.accepted else FieldStatus.REVIEW

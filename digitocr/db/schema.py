@@ -209,12 +209,16 @@ def make_engine(url: str, *, busy_s: float = BUSY_S) -> Engine:
     try:
         if parsed.get_backend_name() != "sqlite":
             return create_engine(
-                parsed, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_S}
+                parsed,
+                pool_pre_ping=True,
+                hide_parameters=True,  # an error that is logged must not say what was read
+                connect_args={"connect_timeout": CONNECT_S},
             )
         in_memory = parsed.database in (None, "", ":memory:")
         engine = create_engine(
             parsed,
             poolclass=StaticPool if in_memory else None,
+            hide_parameters=True,
             connect_args={"check_same_thread": False, "timeout": busy_s},
         )
     except ModuleNotFoundError as error:

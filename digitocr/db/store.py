@@ -9,7 +9,7 @@ and field, and outlives a new pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -21,9 +21,12 @@ from sqlalchemy import (
     ColumnElement,
     Table,
     and_,
+    case,
     exists,
+    false,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -99,17 +102,14 @@ class AuditedReading:
 
 def open_batch(session: Session, name: str, now: datetime) -> None:
     """Begin a batch, or go on with the one of that name."""
-    started = _insert_once(
-        session,
-        tables.Batch,
-        {"name": name, "created_at": now, "status": BatchStatus.RUNNING, "finished_at": None},
-    )
-    if started is None:
-        session.execute(
-            update(tables.Batch)
-            .where(tables.Batch.name == name)
-            .values(status=BatchStatus.RUNNING, finished_at=None)
-        )
+    running = {"status": BatchStatus.RUNNING, "finished_at": None}
+    again = update(tables.Batch).where(tables.Batch.name == name).values(**running)
+    # One that is being removed (PostgreSQL) is there until it is not: then it begins anew.
+    while (
+        _insert_once(session, tables.Batch, {"name": name, "created_at": now} | running) is None
+        and session.scalar(again.returning(tables.Batch.id)) is None
+    ):
+        pass
 
 
 def close_batch(session: Session, name: str, status: BatchStatus, now: datetime) -> None:
@@ -131,17 +131,18 @@ def add_arrival(
     A document whose page count is now known better (its file could not be opened before)
     takes the new one.
     """
-    _insert_once(
-        session,
-        tables.Document,
-        {"sha256": document.sha256, "page_count": document.page_count, "media": media},
+    row: dict[str, Any] = {"sha256": document.sha256, "page_count": document.page_count}
+    known = (
+        select(tables.Document.id, tables.Document.page_count)
+        .where(tables.Document.sha256 == document.sha256)
+        .with_for_update(read=True, key_share=True)
     )
-    found = session.execute(
-        select(tables.Document.id, tables.Document.page_count).where(
-            tables.Document.sha256 == document.sha256
-        )
-    ).one()
-    if found.page_count != document.page_count:
+    # Locked (PostgreSQL): it may be going with the one batch that had it. Then it comes anew.
+    found = None
+    while found is None:
+        _insert_once(session, tables.Document, row | {"media": media})
+        found = session.execute(known).one_or_none()
+    if document.page_count not in (0, found.page_count):
         session.execute(
             update(tables.Document)
             .where(tables.Document.id == found.id)
@@ -182,6 +183,22 @@ def is_known(session: Session, source: str, sha256: str) -> bool:
             )
         )
     )
+
+
+def never_opened(session: Session, cause: str) -> set[tuple[str, str]]:
+    """List (source, sha256) of documents that failed of this cause before they were opened."""
+    failed = (
+        tables.PageReading.status == PageStatus.FAILED,
+        tables.PageReading.cause == cause,
+    )
+    rows = session.execute(
+        select(tables.Arrival.source, tables.Document.sha256)
+        .join(tables.Document, tables.Document.id == tables.Arrival.document_id)
+        .join(tables.Page, tables.Page.document_id == tables.Document.id)
+        .join(tables.PageReading, tables.PageReading.page_id == tables.Page.id)
+        .where(tables.Document.page_count == 0, *failed, is_latest_pass())
+    )
+    return {(source, sha256) for source, sha256 in rows}
 
 
 def stored_source(source: str) -> str:
@@ -406,20 +423,26 @@ def record_decision(session: Session, correction: Correction) -> int:
     DatabaseError
         If the reading, or the glyph of it, is not there (any more).
     """
-    row = decision_row(correction)
-    there = select(tables.Reading.accepted).where(tables.Reading.id == correction.reading)
+    row = tables.Decision(**_decision(correction))
+    there = (
+        select(tables.Reading.accepted, tables.PageReading.purge_id)
+        .join(tables.PageReading, tables.PageReading.id == tables.Reading.page_reading_id)
+        .where(tables.Reading.id == correction.reading)
+    )
     if correction.glyph is not None:
         there = there.join(tables.Glyph, tables.Glyph.reading_id == tables.Reading.id).where(
             tables.Glyph.id == correction.glyph
         )
-    accepted = session.scalar(there)
-    if accepted is None:
+    found = session.execute(there).one_or_none()
+    if found is None:
         of = "" if correction.glyph is None else f"glyph {correction.glyph} of "
         raise DatabaseError(
             f"{of}reading {correction.reading} is not in the database; its batch may have "
             "been removed: reload the page"
         )
-    if correction.audit and not accepted:
+    if found.purge_id is not None:
+        raise UsageError("what was read there was purged; there is nothing to decide")
+    if correction.audit and not found.accepted:
         raise ValueError(
             f"audit of reading {correction.reading}: it was not accepted, and audits are drawn "
             "from what was"
@@ -429,7 +452,14 @@ def record_decision(session: Session, correction: Correction) -> int:
     return row.id
 
 
-def decision_row(correction: Correction) -> tables.Decision:
+def record_decisions(session: Session, corrections: Iterable[Correction]) -> None:
+    """Store what a person said of many digits or fields that are there, in this order."""
+    rows = [_decision(correction) for correction in corrections]
+    if rows:
+        session.execute(insert(tables.Decision), rows)
+
+
+def _decision(correction: Correction) -> dict[str, Any]:
     """Make the row of what a person said.
 
     Raises
@@ -450,23 +480,23 @@ def decision_row(correction: Correction) -> tables.Decision:
         raise ValueError("reviewer is empty: a decision names who made it")
     if correction.audit and correction.glyph is not None:
         raise ValueError(f"audit of glyph {correction.glyph}: an audit is of a whole field")
-    return tables.Decision(
-        reading_id=correction.reading,
-        glyph_id=correction.glyph,
-        verdict=correction.verdict,
-        text=correction.text,
-        reviewer=correction.reviewer.strip(),
-        made_at=correction.made_at,
-        audit=correction.audit,
-        claim_id=correction.claim,
-        screen=correction.screen,
-        shown=correction.shown,
-        ms=correction.ms,
-        undoes=correction.undoes,
-        followed=correction.followed,
-        as_written=correction.as_written,
-        app=APP if correction.screen else None,
-    )
+    return {
+        "reading_id": correction.reading,
+        "glyph_id": correction.glyph,
+        "verdict": correction.verdict.value,
+        "text": correction.text,
+        "reviewer": correction.reviewer.strip(),
+        "made_at": correction.made_at,
+        "audit": correction.audit,
+        "claim_id": correction.claim,
+        "screen": correction.screen,
+        "shown": correction.shown,
+        "ms": correction.ms,
+        "undoes": correction.undoes,
+        "followed": correction.followed,
+        "as_written": correction.as_written,
+        "app": APP if correction.screen else None,
+    }
 
 
 def is_deciding() -> ColumnElement[bool]:
@@ -475,8 +505,8 @@ def is_deciding() -> ColumnElement[bool]:
     It is the latest on the same page, form and field, on whichever pass. Only decisions on a
     whole field: what those on its glyphs come to is written down as one (`following`). A
     decision that withdraws leaves the field to the machine's reading again. A field of the
-    same name on another form is another field. Needs `page_readings`, `readings` and `forms`
-    joined.
+    same name on another form is another field. What a purge took the text of counts for what
+    was purged alone. Needs `page_readings`, `readings` and `forms` joined.
     """
     said = aliased(tables.Decision)
     reading, page = aliased(tables.Reading), aliased(tables.PageReading)
@@ -498,6 +528,21 @@ def is_deciding() -> ColumnElement[bool]:
     return and_(
         tables.Decision.id == last.scalar_subquery(),
         tables.Decision.verdict != Verdict.WITHDRAWN,
+        or_(tables.Decision.purge_id.is_(None), tables.PageReading.purge_id.is_not(None)),
+    )
+
+
+def is_right() -> ColumnElement[bool]:
+    """Say, in SQL, that a decision confirms the reading it is of; after a purge, its verdict.
+
+    Needs `readings` and `decisions`.
+    """
+    return case(
+        (
+            tables.Decision.purge_id.is_not(None),
+            tables.Decision.verdict == Verdict.CONFIRMED,
+        ),
+        else_=func.coalesce(tables.Decision.text == tables.Reading.text, false()),
     )
 
 
@@ -535,8 +580,7 @@ def audited(session: Session, *, model: str) -> tuple[AuditedReading, ...]:
             reading.field,
             reading.confidence,
             reading.sure_from,
-            reading.text,
-            decision.text,
+            is_right(),
         )
         .select_from(decision)
         .join(reading, reading.id == decision.reading_id)
@@ -558,7 +602,7 @@ def audited(session: Session, *, model: str) -> tuple[AuditedReading, ...]:
     known = {row[0] for row in rows} | {row[0] for row in differing}
     used = select(form.id, form.source).where(form.id.in_(known))
     types = {id_: field_types(source) for id_, source in session.execute(used)}
-    said_of = [(*row[:4], row[5] == row[4]) for row in rows]
+    said_of = [(*row[:4], bool(row[4])) for row in rows]
     said_of += [(*row, False) for row in differing]
     return tuple(
         AuditedReading(types[form_id][field], confidence, right, sure_from)
@@ -582,6 +626,14 @@ def is_keyed_otherwise() -> ColumnElement[bool]:
 
 
 # Rows
+
+
+def insert_new(
+    session: Session, table: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert those rows whose natural key is not there."""
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    session.execute(dialect.insert(_table(table)).on_conflict_do_nothing(), list(rows))
 
 
 def _insert_once(

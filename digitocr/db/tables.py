@@ -12,7 +12,11 @@ documents ┘                                   │ │
 ```
 
 Beside them: `counts` (how many items wait, by batch, queue and label, so that no page counts a
-million rows), `sessions`, `saved_queries`, and `promotions` (which model reads from now on).
+million rows), `sessions`, `saved_queries`, `samples` (digits drawn and kept), and `promotions`
+(which model reads from now on). Of the runs that read there are `tries` (files that a process
+may have died over), `watched` (files of a watched folder, each claimed by one run) and
+`measures` (a batch in figures, to compare).
+`purges` say when personal data were taken out, and by whom.
 
 JSON is kept as text, not in the databases' own types: one form on both, comparable, and handed
 to an export as it is. On PostgreSQL `reasons::jsonb` is there for who wants to look inside.
@@ -25,7 +29,9 @@ stored flag (could disagree), or a comparison in every query (no index, easily f
 reading of its type was held back, in that pass, as not sure enough; NULL where that is not
 known. Settings change, and what was drawn at one threshold proves nothing of a lower one.
 
-Crops may be NULL, so that pictures can be taken out while the numbers stay.
+Crops may be NULL, so that pictures can be taken out while the numbers stay. What a purge
+leaves of a pass says so in `page_readings.purge_id`: its readings have no text and the reason
+`purged`.
 """
 
 from __future__ import annotations
@@ -33,9 +39,10 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Computed,
     DateTime,
@@ -43,6 +50,7 @@ from sqlalchemy import (
     Double,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     Text,
@@ -62,6 +70,9 @@ NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+Id = Annotated[int, "of what every page has rows of"]
 
 
 class BatchStatus(StrEnum):
@@ -158,6 +169,7 @@ class Base(DeclarativeBase):
         str: Text(),
         float: Double(),
         bytes: LargeBinary(),
+        Id: BigInteger().with_variant(Integer(), "sqlite"),  # as autoincrement has it there
         datetime: UtcTime(),
     }
 
@@ -186,7 +198,7 @@ class Document(Base):
         CheckConstraint("page_count >= 0", name="page_count"),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     sha256: Mapped[str]
     page_count: Mapped[int]
     media: Mapped[str]
@@ -196,9 +208,9 @@ class Arrival(Base):
     __tablename__ = "arrivals"
     __table_args__ = (UniqueConstraint("batch_id", "document_id", "source"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"))
-    document_id: Mapped[int] = mapped_column(
+    document_id: Mapped[Id] = mapped_column(
         ForeignKey("documents.id", ondelete="CASCADE"), index=True
     )
     source: Mapped[str]
@@ -234,8 +246,8 @@ class Page(Base):
         CheckConstraint("number >= 1", name="number"),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    document_id: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    document_id: Mapped[Id] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
     number: Mapped[int]
 
 
@@ -263,8 +275,8 @@ class PageReading(Base):
         ),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    page_id: Mapped[int] = mapped_column(ForeignKey("pages.id", ondelete="CASCADE"))
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    page_id: Mapped[Id] = mapped_column(ForeignKey("pages.id", ondelete="CASCADE"))
     pass_number: Mapped[int]
     form_id: Mapped[int | None] = mapped_column(ForeignKey("forms.id"), index=True)
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id"), index=True)
@@ -276,6 +288,7 @@ class PageReading(Base):
     read_at: Mapped[datetime]
     image: Mapped[bytes | None]
     queued: Mapped[bool] = mapped_column(server_default=false())  # its items were made
+    purge_id: Mapped[int | None] = mapped_column(ForeignKey("purges.id"))
 
 
 class Reading(Base):
@@ -302,8 +315,8 @@ class Reading(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    page_reading_id: Mapped[int] = mapped_column(
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    page_reading_id: Mapped[Id] = mapped_column(
         ForeignKey("page_readings.id", ondelete="CASCADE")
     )
     field: Mapped[str]
@@ -333,8 +346,8 @@ class Glyph(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    reading_id: Mapped[int] = mapped_column(ForeignKey("readings.id", ondelete="CASCADE"))
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    reading_id: Mapped[Id] = mapped_column(ForeignKey("readings.id", ondelete="CASCADE"))
     position: Mapped[int]
     box_left: Mapped[int]
     box_top: Mapped[int]
@@ -349,6 +362,7 @@ class Glyph(Base):
 class Decision(Base):
     """What a person said; a new row for a new mind. Triggers refuse UPDATE and DELETE.
 
+    All but one UPDATE: a purge takes the text out, once, and is named in `purge_id`.
     The highest id is the latest: clocks of two machines may differ, the order of arrival not.
     `audit`: said of a whole field, by who did not see the machine's text. `withdrawn` takes
     the decision in `undoes` back where nothing was said before it; where something was, that
@@ -360,8 +374,10 @@ class Decision(Base):
     __table_args__ = (
         _one_of("verdict", Verdict),
         CheckConstraint(
-            "(verdict IN ('illegible', 'withdrawn')) = (text IS NULL)", name="text"
+            "purge_id IS NOT NULL OR (verdict IN ('illegible', 'withdrawn')) = (text IS NULL)",
+            name="text",
         ),
+        CheckConstraint("purge_id IS NULL OR text IS NULL", name="purged"),
         CheckConstraint("verdict <> 'withdrawn' OR undoes IS NOT NULL", name="undoes"),
         CheckConstraint("length(trim(reviewer)) > 0", name="reviewer"),
         CheckConstraint("NOT audit OR glyph_id IS NULL", name="audit"),
@@ -383,9 +399,9 @@ class Decision(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    reading_id: Mapped[int] = mapped_column(ForeignKey("readings.id"), index=True)
-    glyph_id: Mapped[int | None] = mapped_column(ForeignKey("glyphs.id"))
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    reading_id: Mapped[Id] = mapped_column(ForeignKey("readings.id"), index=True)
+    glyph_id: Mapped[Id | None] = mapped_column(ForeignKey("glyphs.id"))
     verdict: Mapped[str]
     text: Mapped[str | None]
     reviewer: Mapped[str]
@@ -395,10 +411,11 @@ class Decision(Base):
     screen: Mapped[str | None]
     shown: Mapped[bool | None]
     ms: Mapped[int | None]
-    undoes: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"))
+    undoes: Mapped[Id | None] = mapped_column(ForeignKey("decisions.id"))
     followed: Mapped[bool] = mapped_column(server_default=false())
     as_written: Mapped[bool] = mapped_column(server_default=false())
     app: Mapped[str | None]
+    purge_id: Mapped[int | None] = mapped_column(ForeignKey("purges.id"))
 
 
 class Item(Base):
@@ -418,6 +435,15 @@ class Item(Base):
             "queue",
             "label",
             "priority",
+            "id",
+            sqlite_where=text("state = 'open'"),
+            postgresql_where=text("state = 'open'"),
+        ),
+        Index(
+            "ix_items_queue",  # for who takes items of any label
+            "queue",
+            "priority",
+            "id",
             sqlite_where=text("state = 'open'"),
             postgresql_where=text("state = 'open'"),
         ),
@@ -430,11 +456,11 @@ class Item(Base):
         {"sqlite_autoincrement": True},
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    reading_id: Mapped[int] = mapped_column(
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    reading_id: Mapped[Id] = mapped_column(
         ForeignKey("readings.id", ondelete="CASCADE"), index=True
     )
-    glyph_id: Mapped[int | None] = mapped_column(ForeignKey("glyphs.id", ondelete="CASCADE"))
+    glyph_id: Mapped[Id | None] = mapped_column(ForeignKey("glyphs.id", ondelete="CASCADE"))
     batch_id: Mapped[int | None] = mapped_column(
         ForeignKey("batches.id", ondelete="SET NULL"), index=True
     )
@@ -445,6 +471,7 @@ class Item(Base):
     keyed_by: Mapped[str | None]
     claim_id: Mapped[str | None]
     claimed_until: Mapped[datetime | None]
+    drawn_at: Mapped[datetime | None]  # for an audit; NULL also of those drawn before 0006
 
 
 class Claim(Base):
@@ -487,8 +514,8 @@ class Keying(Base):
     __tablename__ = "keyings"
     __table_args__ = (_one_of("queue", Queue),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    reading_id: Mapped[int] = mapped_column(
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    reading_id: Mapped[Id] = mapped_column(
         ForeignKey("readings.id", ondelete="CASCADE"), index=True
     )
     queue: Mapped[str]
@@ -502,9 +529,9 @@ class Seed(Base):
 
     __tablename__ = "seeds"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[Id] = mapped_column(primary_key=True)
     claim_id: Mapped[str] = mapped_column(index=True)
-    glyph_id: Mapped[int] = mapped_column(
+    glyph_id: Mapped[Id] = mapped_column(
         ForeignKey("glyphs.id", ondelete="CASCADE"), index=True
     )
     shown_as: Mapped[str]
@@ -543,11 +570,107 @@ class Promotion(Base):
     note: Mapped[str]
 
 
+class Purge(Base):
+    """Personal data were taken out: who wanted what, when, and how much went.
+
+    `wanted` is what was asked for, with the time that an age came to. A long purge is several
+    transactions, and the numbers grow with each. Pages and decisions name their purge.
+    """
+
+    __tablename__ = "purges"
+    __table_args__ = (
+        CheckConstraint("length(trim(purged_by)) > 0", name="purged_by"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    purged_at: Mapped[datetime]
+    purged_by: Mapped[str]
+    wanted: Mapped[Any] = mapped_column(Json)
+    documents: Mapped[int]
+    pages: Mapped[int]
+    readings: Mapped[int]
+    decisions: Mapped[int]
+
+
 class ReviewSession(Base):
-    """A browser that was let in; `id` is the SHA-256 of what its cookie holds."""
+    """A browser that was let in; `id` is the SHA-256 of what its cookie holds.
+
+    `supervisor`: by the link that was printed at the start, and not by one made for somebody.
+    """
 
     __tablename__ = "sessions"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     reviewer: Mapped[str]
     made_at: Mapped[datetime]
+    supervisor: Mapped[bool] = mapped_column(server_default=false())
+
+
+class Sample(Base):
+    """A digit that somebody drew to try, and kept to learn from; `label` 10: not a digit."""
+
+    __tablename__ = "samples"
+    __table_args__ = (CheckConstraint("label BETWEEN 0 AND 10", name="label"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image: Mapped[bytes]
+    label: Mapped[int]
+    read: Mapped[str]
+    made_by: Mapped[str]
+    made_at: Mapped[datetime]
+
+
+class Try(Base):
+    """A file that is being read by a run that goes on after another died.
+
+    `page` is the first one that was not stored when it was begun, `deaths` how many processes
+    died at that page. The row goes when the file is through.
+    """
+
+    __tablename__ = "tries"
+    __table_args__ = (UniqueConstraint("source"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    page: Mapped[int]
+    deaths: Mapped[int]
+    process: Mapped[str]
+    begun_at: Mapped[datetime]
+
+
+class WatchedFile(Base):
+    """A file of a watched folder, as large and as old as it was: claimed by one run.
+
+    `until`: if it was not done by then, whoever had it is gone, and another run may claim it.
+    """
+
+    __tablename__ = "watched"
+    __table_args__ = (UniqueConstraint("source", "size", "modified_ns"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    modified_ns: Mapped[int] = mapped_column(BigInteger)
+    run: Mapped[str]
+    until: Mapped[datetime]
+    done: Mapped[bool]
+
+
+class Measure(Base):
+    """A batch in figures, for each form, as it was when it was closed; sums, not means."""
+
+    __tablename__ = "measures"
+
+    batch_id: Mapped[int] = mapped_column(
+        ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True
+    )
+    form_id: Mapped[int] = mapped_column(ForeignKey("forms.id"), primary_key=True)
+    measured_at: Mapped[datetime] = mapped_column(index=True)
+    pages: Mapped[int]
+    residual_sum: Mapped[float]
+    residual_squares: Mapped[float]
+    fields: Mapped[int]
+    rejected: Mapped[int]
+    confidence_sum: Mapped[float]
+    confidence_squares: Mapped[float]

@@ -74,8 +74,7 @@ def spoil(
     ValueError
         If `strength` is not from 0 to 1.
     """
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength must be 0 to 1, is {strength}")
+    synth.check_strength(strength)
     if strength == 0:
         return Spoiled(page.copy(), _stay)
     if condition in _BENDING:

@@ -19,7 +19,8 @@ import numpy as np
 from digitocr import templates
 from digitocr.errors import TemplateError, UsageError
 from digitocr.forms import printing
-from digitocr.forms.layout import NO_BOX, Sheet, lay_out
+from digitocr.forms.layout import NO_BOX, lay_out
+from digitocr.forms.sheets import Sheet
 from digitocr.imaging.codes import PageCode
 from digitocr.templates import FILE_NAME, FormTemplate, TemplateEntry
 from digitocr.types import Gray

@@ -15,7 +15,7 @@ from PIL import Image
 from digitocr import synth
 from digitocr.errors import UsageError
 from digitocr.forms.damage import Condition, spoil
-from digitocr.forms.layout import code_square
+from digitocr.forms.sheets import code_square
 from digitocr.forms.values import draw_values, written
 from digitocr.imaging.codes import PageCode, draw_code
 from digitocr.synth import Hand

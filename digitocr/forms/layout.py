@@ -1,26 +1,33 @@
 """Fields and `[print]` → where everything is printed: sheets of texts, bars, anchors and codes.
 
-Lengths here are pixels of the template, so that what is printed is where it is read; texts are
-in points. Nothing here draws: `printing` does, from the same sheets for the empty form's
-picture and for paper.
+Nothing here draws: `printing` does, from the same sheets for the empty form's picture and for
+paper.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
-from itertools import pairwise
-
-import numpy as np
 
 from digitocr.errors import TemplateError
+from digitocr.forms import guides
+from digitocr.forms.sheets import (
+    HEADING_PT,
+    HINT_PT,
+    LABEL_PT,
+    POINTS_AN_INCH,
+    TEXT_PT,
+    TINY_PT,
+    TITLE_PT,
+    Bar,
+    Measure,
+    Sheet,
+    Text,
+    Tone,
+)
 from digitocr.templates import FieldEntry, TemplateEntry
 from digitocr.types import MM_PER_INCH, Anchor, Box
 
 PAPER_MM = {"a4": (210.0, 297.0), "letter": (215.9, 279.4)}
-POINTS_AN_INCH = 72.0
 ANCHOR_MM = 8.0
 ANCHOR_CENTER_MM = 11.5  # from both rims: printers keep four or five millimetres white
 SIDE_MM = 19.0  # from the rim to what is printed between the anchors
@@ -36,71 +43,8 @@ TICK_MM = 5.5
 CHOICE_MM = 13.0  # from one box to tick to the next, at least
 LABEL_MM = (60.0, 20.0)  # room for a bar code that is stuck on
 OPEN_DIGIT_MM = 6.0
-LINE_MM = 0.25
-POINT_MM = 1.1  # the printed decimal point
-TITLE_PT, HEADING_PT, LABEL_PT, TEXT_PT, HINT_PT, TINY_PT = 18.0, 11.0, 10.5, 9.0, 7.5, 6.5
 ARUCO_IDS, DICTIONARY = 100, "4x4_100"
-MOST_PARTS = 4  # of a sum, that are named below its total
-
-
-class Tone(StrEnum):
-    """Colors by what they are for."""
-
-    BLACK = "black"  # anchors and codes
-    INK = "ink"
-    SOFT = "soft"
-    GUIDE = "guide"  # boxes: the drop-out color
-    TINT = "tint"  # behind headings
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A line of text; x is where it begins, or ends, or its middle."""
-
-    x: float
-    baseline: float
-    text: str
-    size: float
-    tone: Tone = Tone.INK
-    bold: bool = False
-    align: str = "left"
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A filled rectangle; lines are thin ones."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-    tone: Tone = Tone.GUIDE
-
-
-Measure = Callable[[str, float, bool], float]  # text, points, bold → width in points
-
-
-@dataclass(slots=True)
-class Sheet:
-    """One page as it is printed; filled while it is laid out."""
-
-    number: int
-    width: int
-    height: int
-    dpi: float
-    anchors: tuple[Anchor, ...]
-    identifier: Box
-    texts: list[Text] = field(default_factory=list)
-    bars: list[Bar] = field(default_factory=list)
-    boxes: dict[str, Box] = field(default_factory=dict)  # by name of field
-
-
-def code_square(box: Box) -> Box:
-    """Say where in its box the modules of a page code are: a square at its top, kept quiet."""
-    side = min(box.width, box.height)
-    quiet = round(0.08 * side)
-    left = box.left + (box.width - side) // 2
-    return Box(left + quiet, box.top + quiet, left + side - quiet, box.top + side - quiet)
+NO_BOX = [0, 0, 1, 1]  # of a field that is still to be laid out
 
 
 def lay_out(form: TemplateEntry, measure: Measure) -> list[Sheet]:
@@ -244,13 +188,6 @@ class _Layout:
 
     # ------------------------------------------------------------ fields
 
-    def label_of(self, entry: FieldEntry) -> str:
-        plain = entry.name.replace("_", " ").replace("-", " ")
-        label = (
-            self.print.labels.get(entry.name) or entry.title or plain[:1].upper() + plain[1:]
-        )
-        return label + (" *" if entry.required else "")
-
     def size_of(self, entry: FieldEntry) -> tuple[float, float]:
         """Say how wide and high a field is to be, in pixels."""
         if (given := self.print.sizes_mm.get(entry.name)) is not None:
@@ -268,19 +205,16 @@ class _Layout:
         return cell_w * cells, cell_h
 
     def pitch_of(self, entry: FieldEntry) -> float:
-        widest = max(self.text_width(text, HINT_PT) for text in self.choices_of(entry))
+        widest = max(
+            self.text_width(text, HINT_PT) for text in guides.choices_of(self.form, entry)
+        )
         return max(self.mm(CHOICE_MM), widest + self.mm(3))
-
-    def choices_of(self, entry: FieldEntry) -> list[str]:
-        cells = entry.cells or 1
-        given = self.print.choices.get(entry.name)
-        return given or [str(place) for place in range(1, cells + 1)]
 
     def label_width(self) -> float:
         """Say how wide the column of labels is: as the widest, within reason."""
         left, right = self.column_edges()
         widths = [
-            self.text_width(self.label_of(e), LABEL_PT)
+            self.text_width(guides.label_of(self.form, e), LABEL_PT)
             for e in self.form.fields
             if e.box == NO_BOX
         ]
@@ -291,7 +225,7 @@ class _Layout:
         """Put a field into the next row, in the next column or on the next page if need be."""
         heading = self.print.headings.get(entry.name)
         width, height = self.size_of(entry)
-        below = self.mm(3.2) if self.notes_of(entry) else 0.0
+        below = self.mm(3.2) if guides.notes_of(self.form, entry) else 0.0
         head = self.mm(11.0) if heading else 0.0
         left, right = self.column_edges()
         labels = self.label_width()
@@ -317,16 +251,18 @@ class _Layout:
         x = left if above else left + labels
         box = self.rounded(x, self.y, x + width, self.y + height)
         self.sheet.boxes[entry.name] = box
-        lines = self.wrapped(self.label_of(entry), labels - self.mm(LABEL_GAP_MM), LABEL_PT)
+        lines = self.wrapped(
+            guides.label_of(self.form, entry), labels - self.mm(LABEL_GAP_MM), LABEL_PT
+        )
         if above:
-            self.add_label(self.label_of(entry), left, box.top - self.mm(1.6))
+            self.add_label(guides.label_of(self.form, entry), left, box.top - self.mm(1.6))
         else:
             leading = self.points(LABEL_PT) * 1.15
             first = (box.top + box.bottom) / 2 + self.points(LABEL_PT) * 0.35
             first -= leading * (len(lines) - 1) / 2
             for place, line in enumerate(lines):
                 self.add_label(line, left, first + place * leading)
-        self.add_field(self.sheet, entry, box)
+        guides.add_field(self.form, self.sheet, entry, box)
         self.y += height + below + self.mm(GAP_MM)
 
     def find_room(self, height: float, entry: FieldEntry) -> None:
@@ -350,9 +286,11 @@ class _Layout:
                 f"outside the page ({sheet.width} × {sheet.height})"
             )
         sheet.boxes[entry.name] = box
-        label = Text(box.left, box.top - self.mm(1.4), self.label_of(entry), HINT_PT)
+        label = Text(
+            box.left, box.top - self.mm(1.4), guides.label_of(self.form, entry), HINT_PT
+        )
         sheet.texts.append(label)
-        self.add_field(sheet, entry, box)
+        guides.add_field(self.form, sheet, entry, box)
         left, right = self.column_edges()
         if sheet is self.sheet and box.left < right and box.right > left:
             self.y = max(self.y, box.bottom + self.mm(GAP_MM + 3))
@@ -367,62 +305,6 @@ class _Layout:
     def add_label(self, text: str, x: float, baseline: float) -> None:
         self.sheet.texts.append(Text(x, baseline, text, LABEL_PT))
 
-    def notes_of(self, entry: FieldEntry) -> list[str]:
-        """List what stands below the positions of a field: a word each, or one for all."""
-        if (hint := self.print.hints.get(entry.name)) is not None:
-            return [hint]
-        if entry.kind == "mark" and (entry.cells or 1) > 1:
-            return self.choices_of(entry)
-        if entry.type == "date":
-            return list(entry.date_format)
-        for rule in self.form.rules:
-            if rule.equals == entry.name:
-                parts = [self.label_of(f) for f in self.form.fields if f.name in rule.of]
-                short = " + ".join(part.removesuffix(" *") for part in parts)
-                return [f"= {short}" if len(parts) <= MOST_PARTS else "= all of these together"]
-        return []
-
-    def add_field(self, sheet: Sheet, entry: FieldEntry, box: Box) -> None:
-        """Print the guides of a field, and what stands below them."""
-        line = self.mm(LINE_MM)
-        edges = np.linspace(box.left, box.right, (entry.cells or 1) + 1)
-        if entry.kind == "mark":
-            side = min(box.height, edges[1] - edges[0])
-            for start, end in pairwise(edges):
-                x, y = (start + end - side) / 2, (box.top + box.bottom - side) / 2
-                _frame(sheet, x, y, x + side, y + side, line)
-        elif entry.kind in ("boxed", "barcode"):
-            _frame(sheet, box.left, box.top, box.right, box.bottom, line)
-            for x in edges[1:-1]:
-                sheet.bars.append(Bar(x - line / 2, box.top, x + line / 2, box.bottom))
-        else:
-            sheet.bars.append(
-                Bar(box.left, box.bottom - line / 2, box.right, box.bottom + line / 2)
-            )
-            for x in edges if entry.kind == "comb" else ():
-                top = box.bottom - box.height / 3
-                sheet.bars.append(Bar(x - line / 2, top, x + line / 2, box.bottom))
-        if entry.decimals and entry.cells and entry.decimals < entry.cells:
-            x, half = edges[-1 - entry.decimals], self.mm(POINT_MM) / 2
-            y = box.bottom
-            sheet.bars.append(Bar(x - half, y - half, x + half, y + half, Tone.SOFT))
-        self.add_notes(sheet, entry, box, edges.tolist())
-
-    def add_notes(
-        self, sheet: Sheet, entry: FieldEntry, box: Box, edges: Sequence[float]
-    ) -> None:
-        notes = self.notes_of(entry)
-        baseline = box.bottom + self.mm(0.9) + self.points(HINT_PT) * 0.8
-        if len(notes) == len(edges) - 1 and len(notes) > 1:
-            for note, (start, end) in zip(notes, pairwise(edges), strict=True):
-                middle = (start + end) / 2
-                sheet.texts.append(
-                    Text(middle, baseline, note, HINT_PT, Tone.SOFT, align="center")
-                )
-        elif notes:
-            text = notes[0] if len(notes) == 1 else "".join(notes)
-            sheet.texts.append(Text(box.left, baseline, text, HINT_PT, Tone.SOFT))
-
     def rounded(self, left: float, top: float, right: float, bottom: float) -> Box:
         return Box(round(left), round(top), round(right), round(bottom))
 
@@ -436,16 +318,3 @@ class _Layout:
             else:
                 lines.append(word)
         return lines
-
-
-NO_BOX = [0, 0, 1, 1]  # of a field that is still to be laid out
-
-
-def _frame(
-    sheet: Sheet, left: float, top: float, right: float, bottom: float, line: float
-) -> None:
-    half = line / 2
-    for y in (top, bottom):
-        sheet.bars.append(Bar(left - half, y - half, right + half, y + half))
-    for x in (left, right):
-        sheet.bars.append(Bar(x - half, top - half, x + half, bottom + half))

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from digitocr.errors import RegistrationError
+from digitocr.forms import cleaning, hints, stack
 from digitocr.forms import proposals as proposing
 from digitocr.forms.anchors import find_anchors
-from digitocr.forms.median import lay, without_writing
-from digitocr.forms.proposals import Evidence, Proposal, Sureness
+from digitocr.forms.hints import Readings, Sum
+from digitocr.forms.median import lay
+from digitocr.forms.proposals import Proposal
 from digitocr.forms.settling import LaidPage, Settled, settle
 from digitocr.forms.stack import LEAST_PAGES, Group, Scanned, Unfit, gather
 from digitocr.templates import FormTemplate
-from digitocr.types import FieldKind, Gray, Page, PageTemplate
+from digitocr.types import Gray, Page, PageReading, PageTemplate
 
 MOST_FORM_PAGES = 8
 LEAST_TOGETHER = 2  # documents in which two prints come together, if they are pages of one form
-MOST_JUDGED = 8  # pages on which open fields are read to see whether numbers are written there
-NUMBERS = 0.4  # share of what is written in an open field that has to read as numbers
-SURE_NUMBERS = 0.7
+MOST_JUDGED = 16  # pages that are read to see what is written where
+UPRIGHT = 0.6  # share of what is written that is surely read: less, and pages may be turned
 
-# (form, pages) → for each field how many of its writings there are, and how many are numbers.
-Judge = Callable[[FormTemplate, Sequence[Page]], Mapping[str, tuple[int, int]]]
+Judge = Callable[[FormTemplate, Sequence[Page]], Sequence[PageReading]]  # reads the pages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +35,7 @@ class LearnedPage:
     dpi_known: bool
     proposals: tuple[Proposal, ...]
     scans: tuple[LaidPage, ...]
+    sums: tuple[Sum, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +77,8 @@ def learn(
     blank
         The empty form, where there is one; it is taken as the picture of page 1.
     judge
-        Says of open fields how much of what is written there is a number. Without it, names
-        and signatures are proposed as well.
+        Reads pages with the learned form. Without it, names and signatures are proposed as
+        well, nothing is said of dates and sums, and a stack that is upside down stays so.
     done
         Called with the name of each scan that is laid.
 
@@ -86,6 +87,30 @@ def learn(
     RegistrationError
         If fewer than five scans show the same print, or one where the blank is given.
     """
+    learned = _learn(scans, name, max_residual_mm, blank, done)
+    if judge is None:
+        return learned
+    judged, share = _judged(learned, judge)
+    if share >= UPRIGHT or blank is not None:
+        return judged
+    best = judged, share
+    for quarters in (2, 1, 3):
+        turned = [stack.turned(one, quarters) for one in scans]
+        learned = _learn(turned, name, max_residual_mm, None, lambda source: None)
+        best = max(best, _judged(learned, judge), key=lambda one: one[1])
+        if best[1] >= UPRIGHT:
+            break
+    return best[0]
+
+
+def _learn(
+    scans: Sequence[Scanned],
+    name: str,
+    max_residual_mm: float,
+    blank: Scanned | None,
+    done: Callable[[str], None],
+) -> Learned:
+    """Learn a form as its scans lie."""
     pages: list[LearnedPage] = []
     unfit: dict[str, Unfit] = {}
     left = list(scans)
@@ -102,13 +127,12 @@ def learn(
         used = {id(page.scanned) for page in settled.pages}
         left = [one for one in left if id(one) not in used]
         unfit |= {one.source: one for one in settled.unfit}
-        pages.append(_learned(settled, len(pages) + 1, cleaned=printed is None))
+        pages.append(_learned(settled, len(pages) + 1, known=printed is not None))
     if not pages:
         raise RegistrationError(_too_few(len(scans), blank))
     rest = tuple(unfit.get(one.source) or Unfit(one.source, _unlike(one)) for one in left)
     ordered = _in_order(pages)
-    learned = Learned(name, tuple(ordered), rest)
-    return learned if judge is None else _judged(learned, judge)
+    return Learned(name, tuple(ordered), rest)
 
 
 def _printed(group: Group, blank: Scanned) -> Gray:
@@ -117,30 +141,18 @@ def _printed(group: Group, blank: Scanned) -> Gray:
     return lay(blank.page.image, group.from_center, frame.width, frame.height, frame.dpi)
 
 
-def _learned(settled: Settled, number: int, *, cleaned: bool) -> LearnedPage:
+def _learned(settled: Settled, number: int, *, known: bool) -> LearnedPage:
     evidence = proposing.evidence_of(settled)
     found = proposing.propose(evidence, number)
     picture = settled.blank
-    if cleaned:
+    if not known:
         images = [page.image for page in settled.pages]
-        picture = _with_lines(picture, images, evidence)
-        inside = proposing.insides(found, evidence)
-        picture = without_writing(picture, images, inside)
-        picture[inside & evidence.crossing] = 255
+        picture, found = cleaning.cleaned(picture, images, found, evidence)
     frame = settled.frame
     template = PageTemplate(
         number, frame.width, frame.height, frame.dpi, picture, find_anchors(picture)
     )
     return LearnedPage(template, frame.dpi_known, found, settled.pages)
-
-
-def _with_lines(picture: Gray, images: Sequence[Gray], evidence: Evidence) -> Gray:
-    """Draw lines as most pages have them: thin ones are a pixel off on some."""
-    lines = evidence.lines.across | evidence.lines.down
-    drawn = picture.copy()
-    usual = np.median(np.stack([image[lines] for image in images]), axis=0)
-    drawn[lines] = np.minimum(drawn[lines], usual.astype(np.uint8))
-    return drawn
 
 
 def _belongs(settled: Settled, pages: Sequence[LearnedPage]) -> bool:
@@ -167,36 +179,29 @@ def _in_order(pages: Sequence[LearnedPage]) -> list[LearnedPage]:
     return ordered
 
 
-def _judged(learned: Learned, judge: Judge) -> Learned:
-    """Keep of the open fields those in which numbers are written."""
+def _judged(learned: Learned, judge: Judge) -> tuple[Learned, float]:
+    """Say what fields hold by what is read in them, and what share of it is numbers."""
     scans = [scan.scanned.page for page in learned.pages for scan in _spread(page.scans)]
-    numbers = judge(learned.form, scans)
+    readings = Readings.of(judge(learned.form, scans))
     pages = []
     for page in learned.pages:
-        kept = [
-            judged
-            for one in page.proposals
-            if (judged := _judge_one(one, *numbers.get(one.field.name, (0, 0)))) is not None
-        ]
-        pages.append(replace(page, proposals=proposing.named(kept, page.template.number)))
-    return replace(learned, pages=tuple(pages))
+        kept = [one for p in page.proposals if (one := hints.with_numbers(p, readings))]
+        typed = [hints.with_type(one, readings) for one in kept]
+        ordered = proposing.named(typed, page.template.number)
+        # Names count rows and places: without those that hold no numbers, they are others.
+        names = {one.field.box: one.field.name for one in page.proposals}
+        now = Readings(
+            {one.field.name: readings.fields.get(names[one.field.box], ()) for one in ordered}
+        )
+        sums = hints.find_sums([one.field for one in ordered], now)
+        pages.append(replace(page, proposals=ordered, sums=sums))
+    return replace(learned, pages=tuple(pages)), readings.share
 
 
 def _spread(scans: Sequence[LaidPage]) -> list[LaidPage]:
     """Take some of the pages, over the whole stack."""
     most = min(len(scans), MOST_JUDGED)
     return [scans[round(place)] for place in np.linspace(0, len(scans) - 1, most)]
-
-
-def _judge_one(one: Proposal, written: int, numbers: int) -> Proposal | None:
-    if one.field.kind is not FieldKind.OPEN:
-        return one
-    share = numbers / written if written else 0.0
-    if share < NUMBERS:
-        return None
-    sure = share >= SURE_NUMBERS and one.written >= proposing.SURE
-    why = f"{one.why}; {numbers} of {written} read as numbers"
-    return replace(one, sureness=Sureness.SURE if sure else Sureness.LIKELY, why=why)
 
 
 def _too_few(count: int, blank: Scanned | None) -> str:

@@ -78,22 +78,6 @@ def blank_of(laid: Sequence[Gray]) -> Gray:
     return blank
 
 
-def without_writing(blank: Gray, laid: Sequence[Gray], where: Ink) -> Gray:
-    """Take what any page does not have out of the blank, where fields are written in.
-
-    Parameters
-    ----------
-    where : (H, W) bool
-        The inside of fields, without their lines: these may be a little off on some pages.
-    """
-    cleaned = blank.copy()
-    lightest = cleaned[where]
-    for one in laid:
-        lightest = np.maximum(lightest, one[where])
-    cleaned[where] = lightest
-    return cleaned
-
-
 def writing_of(laid: Gray, blank: Gray, dpi: float) -> Ink:
     """Mark what is written on a page: what is dark where the empty form is not."""
     side = 2 * max(1, round(SLACK_MM / MM_PER_INCH * dpi)) + 1

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitocr.errors import TemplateError
-from digitocr.forms.layout import (
+from digitocr.forms.sheets import (
     POINTS_AN_INCH,
     TINY_PT,
     Bar,

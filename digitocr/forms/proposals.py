@@ -18,12 +18,14 @@ import numpy as np
 from digitocr.forms.median import MISSED_SHARE, writing_of
 from digitocr.forms.settling import Settled
 from digitocr.forms.stack import in_threads
-from digitocr.imaging import cells
-from digitocr.imaging.cells import Comb, Lines, RuledLine
+from digitocr.imaging import cells, combs
+from digitocr.imaging.combs import Comb, RuledLine
+from digitocr.imaging.lines import Lines, find_lines
 from digitocr.types import MM_PER_INCH, Box, Field, FieldKind, FieldType, Ink, VoidMark
 
 POSITION_MM = ((2.8, 13.5), (3.5, 26.0))  # least and most width, height of one digit's box
 MOST_WIDE = 1.45  # width to height of a digit's box
+END_MM = 0.2  # the end of a row may be this far from where its positions say
 CELL_MM = ((8.0, 150.0), (4.0, 22.0))  # of a cell to write a number in
 INSET_MM = 0.6  # writing this near to a line may be the line, a little off
 WRITTEN_MM2 = 1.2  # of ink in a field that is written on: a 1 has twice that
@@ -58,6 +60,7 @@ class Proposal:
     written: float
     sureness: Sureness
     why: str
+    notes: tuple[str, ...] = ()  # what else was seen, for who edits the template
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +93,7 @@ class Evidence:
 def evidence_of(settled: Settled) -> Evidence:
     """Find lines, print and writing of the pages."""
     dpi, images = settled.frame.dpi, [page.image for page in settled.pages]
-    lines = cells.find_lines(settled.blank, images, dpi)
+    lines = find_lines(settled.blank, images, dpi)
     speck = np.ones((2, 2), np.uint8)
 
     def written(image: np.ndarray) -> Ink:
@@ -120,12 +123,15 @@ def propose(evidence: Evidence, page: int) -> tuple[Proposal, ...]:
     """Propose the fields of a page, in the order of reading."""
     lines = evidence.lines
     found = cells.find_cells(lines)
-    combs = [_from_comb(comb, evidence) for comb in cells.find_combs(lines, found)]
-    proposals = [one for one in combs if one is not None]
+    proposals = [
+        one
+        for comb in combs.find_combs(lines, found)
+        if (one := _from_comb(comb, evidence)) is not None
+    ]
     for row in cells.rows_of_boxes(found, lines):
         proposals += _from_row(row, evidence)
     taken = [*found, *(one.field.box for one in proposals)]
-    for rule in cells.find_rules(lines, taken):
+    for rule in combs.find_rules(lines, taken):
         one = _from_rule(rule, evidence)
         if one is not None:
             proposals.append(one)
@@ -136,13 +142,10 @@ def _from_row(row: Sequence[Box], evidence: Evidence) -> list[Proposal]:
     """Propose a row of positions as one field, and other cells each as its own."""
     if not all(_is_position(box, evidence) for box in row):
         return [one for box in row if (one := _from_cell(box, evidence)) is not None]
-    gap = (row[-1].right - row[0].left - sum(box.width for box in row)) / max(len(row) - 1, 1)
-    # Cells are grown by the lines around them: positions share those, or stand apart.
-    half = round(gap / 2)
-    box = Box(
-        row[0].left - half, min(b.top for b in row), row[-1].right + half,
-        max(b.bottom for b in row),
-    )  # fmt: skip
+    row = _without_labels(row, evidence)
+    if not row:
+        return []
+    box = _around(row, evidence)
     written = evidence.written(box)
     printed = sum(evidence.printed_share(cell) > PRINTED for cell in row)
     if 2 * printed >= len(row) and written < SURE:
@@ -152,6 +155,38 @@ def _from_row(row: Sequence[Box], evidence: Evidence) -> list[Proposal]:
     if len(row) == 1 and _is_tick_box(box, evidence):
         return [_mark(box, written)]
     return [_positions(box, len(row), FieldKind.BOXED, written, evidence)]
+
+
+def _without_labels(row: Sequence[Box], evidence: Evidence) -> Sequence[Box]:
+    """Take cells off the ends of a row in which something is printed and nothing written."""
+
+    def label(box: Box) -> bool:
+        return evidence.printed_share(box) > PRINTED and evidence.written(box) < LIKELY
+
+    kept = [place for place, box in enumerate(row) if not label(box)]
+    return row[kept[0] : kept[-1] + 1] if kept else []
+
+
+def _around(row: Sequence[Box], evidence: Evidence) -> Box:
+    """Give the box of a row whose positions are equally wide.
+
+    Cells are grown by the lines around them: positions share those, or stand apart. The lines
+    between positions say best how wide they are; an end beside a black panel, or under a thick
+    frame, is where they say.
+    """
+    top = int(np.median([box.top for box in row]))
+    bottom = int(np.median([box.bottom for box in row]))
+    gaps = [b.left - a.right for a, b in pairwise(row)]
+    half = float(np.mean(gaps)) / 2 if gaps else 0.0
+    left, right = row[0].left - half, row[-1].right + half
+    if len(row) > 2:
+        between = [(a.right + b.left) / 2 for a, b in pairwise(row)]
+        pitch, start = np.polyfit(np.arange(1, len(row)), between, 1)
+        slack = END_MM * evidence.lines.dpi / MM_PER_INCH
+        left = left if abs(left - start) <= slack else float(start)
+        end = float(start + pitch * len(row))
+        right = right if abs(right - end) <= slack else end
+    return Box(round(left), top, round(right), bottom)
 
 
 def _is_position(box: Box, evidence: Evidence) -> bool:
@@ -185,7 +220,7 @@ def _positions(
     points = [
         place
         for place, x in enumerate(edges, 1)
-        if cells.decimal_dot(evidence.lines, box, round(x))
+        if combs.decimal_dot(evidence.lines, box, round(x))
     ]
     decimals = count - points[0] if len(points) == 1 else 0
     field = Field(
@@ -341,21 +376,3 @@ def _inset(box: Box, by: int) -> Box:
 
 def _part(mask: Ink, box: Box) -> Ink:
     return mask[max(0, box.top) : box.bottom, max(0, box.left) : box.right]
-
-
-def insides(proposals: Sequence[Proposal], evidence: Evidence) -> Ink:
-    """Mark the inside of fields, position by position, without what is printed at their lines.
-
-    Over a comb or a rule nothing is printed: there it reaches a little beyond the field.
-    """
-    inside = np.zeros_like(evidence.printed)
-    for one in proposals:
-        box, count = one.field.box, one.field.cells or 1
-        above = 0 if one.field.kind is FieldKind.BOXED else evidence.pixels(2 * INSET_MM)
-        edges = np.linspace(box.left, box.right, count + 1).round().astype(int)
-        for left, right in pairwise(edges):
-            position = Box(int(left), box.top, int(right), box.bottom)
-            part = _inset(position, evidence.pixels(INSET_MM))
-            top = max(0, part.top - above)
-            inside[top : part.bottom, max(0, part.left) : part.right] = True
-    return inside & ~evidence.lines.across

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from digitocr.imaging import isolation
+from digitocr.imaging import isolation, registration
 from digitocr.templates import FormTemplate
 from digitocr.types import MM_PER_INCH, Document, Gray, PageReading, RegisteredPage
 
@@ -33,6 +33,7 @@ def residual_of(image: Gray, reading: PageReading, form: FormTemplate) -> Residu
         raise ValueError(f"reading: page {reading.page} has status {reading.status}, not read")
     template = form.page(reading.template_page)
     residual_mm = reading.residual_mm or 0.0
+    marks = registration.measured(image, registration.prepare(template), reading.homography)
     page = RegisteredPage(
         document=Document(reading.document, 1),
         number=reading.page,
@@ -40,7 +41,7 @@ def residual_of(image: Gray, reading: PageReading, form: FormTemplate) -> Residu
         image=image,
         homography=reading.homography,
         residual=residual_mm / MM_PER_INCH * template.dpi,
-        marks=np.empty((0, 3)),
+        marks=np.empty((0, 5)) if marks is None else marks,
     )
     fields = form.fields_of(reading.template_page)
     sheet = isolation.spread(page, tuple(field.box for field in fields))

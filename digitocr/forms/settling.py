@@ -8,7 +8,7 @@ left out of the next round's picture, and judged by that again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -18,13 +18,17 @@ from digitocr.forms.stack import LEAST_PAGES, Frame, Group, Scanned, Unfit, in_t
 from digitocr.imaging.bending import bend
 from digitocr.imaging.binarization import darkness
 from digitocr.imaging.registration import MATCH_DPI, Fit, prepare, refine
-from digitocr.types import Gray, Homography, PageTemplate
+from digitocr.types import MM_PER_INCH, Gray, Homography, PageTemplate
 
 ROUNDS = 2
 ALIKE_DPI = 60.0
 ALIKE_BLUR = 1.5  # pixels
 ALIKE_GAP = 0.08  # in likeness (-1 to 1), between pages of one form and others
 BELOW_MOST = 0.1  # share of the print by which a page may have less in place than most have
+LEAST_BLOCKS = 6
+LEAST_ALIKE = 2  # pages that another print has, to be one
+OTHER_PRINT_MM = 0.15  # by which another print of a form lies elsewhere, at least
+OTHER_PRINT_RATIO = 2.5  # and by how much more than pages of one print differ
 LEAST_SUPPORT = 0.8  # of a page that the picture is made of; reading is content with less
 
 
@@ -82,6 +86,15 @@ def settle(
     ]
     if len(kept) < (LEAST_PAGES if printed is None else 1):
         return None
+    if printed is None and (others := _other_print(kept)):
+        rest = {id(kept[index][0]): cause for index, cause in others.items()}
+        members = tuple(member for member in group.members if id(member[0]) not in rest)
+        settled = settle(
+            replace(group, members=members), max_residual_mm=max_residual_mm, done=done
+        )
+        if settled is not None:
+            named = [Unfit(one.source, rest[id(one)]) for one, _ in kept if id(one) in rest]
+            return replace(settled, unfit=(*settled.unfit, *named))
     frame, up = group.frame, np.linalg.inv(_to_small(group.frame))
 
     def laid(member: tuple[Scanned, Fit]) -> Gray:
@@ -103,6 +116,40 @@ def settle(
         if cause is not None
     )
     return Settled(frame, blank_of(images) if printed is None else rough, pages, unfit)
+
+
+def _other_print(kept: Sequence[tuple[Scanned, Fit]]) -> dict[int, str]:
+    """Find the pages of another print of the form, and say why they are.
+
+    Two prints of one form, set anew or copied, differ by tenths of a millimetre in the same
+    places on all their pages; what one scanner did to one page it did to no other.
+    """
+    off_mm = np.stack(
+        [fit.marks[:, 3:5] / fit.reference.template.dpi * MM_PER_INCH for _, fit in kept]
+    )
+    off_mm = off_mm[:, np.isfinite(off_mm).all(axis=(0, 2))]  # what was found on every page
+    if off_mm.shape[1] < LEAST_BLOCKS:
+        return {}
+    apart = np.sqrt(((off_mm[:, None] - off_mm[None]) ** 2).sum(3).mean(2))
+    seeds = np.unravel_index(int(np.argmax(apart)), apart.shape)
+    side = apart[:, seeds[0]] > apart[:, seeds[1]]
+    if side.mean() > 0.5:
+        side = ~side
+    alike = (side[:, None] == side[None]) & ~np.eye(len(kept), dtype=bool)
+    across = side[:, None] != side[None]
+    if min(side.sum(), (~side).sum()) < LEAST_ALIKE or (~side).sum() < LEAST_PAGES:
+        return {}
+    within, between = float(np.median(apart[alike])), float(np.median(apart[across]))
+    if between < max(OTHER_PRINT_MM, OTHER_PRINT_RATIO * within):
+        return {}
+    here, there = (np.median(off_mm[part], axis=0) for part in (side, ~side))
+    most = float(np.max(np.hypot(*(here - there).T)))
+    cause = (
+        f"parts of its print lie {most:.1f} mm elsewhere than on most, as on all of "
+        f"{int(side.sum())} scans: another print of the form, or another scanner; learn these "
+        "by themselves if they are not read well"
+    )
+    return {int(index): cause for index in np.flatnonzero(side)}
 
 
 def _agree(group: Group, printed: Gray | None) -> tuple[list[Homography], list[int]]:

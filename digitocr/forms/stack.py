@@ -96,6 +96,12 @@ def scanned(source: str, page: Page) -> Scanned:
     return Scanned(source, page, view, find_features(view))
 
 
+def turned(one: Scanned, quarters: int) -> Scanned:
+    """Turn a page by quarters of a turn, against the clock."""
+    image = np.ascontiguousarray(np.rot90(one.page.image, quarters))
+    return scanned(one.source, replace(one.page, image=image))
+
+
 def in_threads(work: Callable[[Given], Made], values: Iterable[Given]) -> list[Made]:
     """Do the same to every value, some at once: OpenCV lets other threads run."""
     with ThreadPoolExecutor(THREADS) as pool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 
 from digitocr.forms.learn import Learned, LearnedPage
 from digitocr.forms.proposals import Proposal
 from digitocr.types import Anchor, FieldKind, FieldType
+
+ALL_WRITTEN = 5  # scans that are all written on in a field: it may be one that must be
 
 
 def picture_name(page: int) -> str:
@@ -39,10 +42,21 @@ def _lines(learned: Learned) -> Iterator[str]:
             yield from _field_lines(proposal, len(page.scans), len(learned.pages) > 1)
     yield ""
     yield "# Sums across fields help reading much: a wrong digit is found by them."
-    yield "# [[rules]]"
-    yield '# rule = "sum"'
-    yield '# of = ["r01", "r02"]'
-    yield '# equals = "r03"'
+    sums = [one for page in learned.pages for one in page.sums]
+    if not sums:
+        yield from (
+            "# [[rules]]",
+            '# rule = "sum"',
+            '# of = ["r01", "r02"]',
+            '# equals = "r03"',
+        )
+    for one in sums:
+        yield ""
+        yield f"# holds on {one.held} of {one.compared} scans; take it out if it is no rule"
+        yield "[[rules]]"
+        yield 'rule = "sum"'
+        yield f"of = [{', '.join(_quoted(name) for name in one.of)}]"
+        yield f"equals = {_quoted(one.equals)}"
 
 
 def _page_lines(page: LearnedPage) -> Iterator[str]:
@@ -78,7 +92,9 @@ def _field_lines(proposal: Proposal, scans: int, several: bool) -> Iterator[str]
     box = field.box
     written = round(proposal.written * scans)
     yield ""
-    yield f"# {proposal.sureness}: {proposal.why}; written on in {written} of {scans} scans"
+    seen = f"{proposal.sureness}: {proposal.why}; written on in {written} of {scans} scans"
+    for note in (seen, *proposal.notes):
+        yield from textwrap.wrap(note, 94, initial_indent="# ", subsequent_indent="#   ")
     yield "[[fields]]"
     yield f"name = {_quoted(field.name)}"
     if several:
@@ -92,10 +108,16 @@ def _field_lines(proposal: Proposal, scans: int, several: bool) -> Iterator[str]
     if field.type is FieldType.DECIMAL:
         yield 'type = "decimal"'
         yield f"decimals = {field.decimals}  # a point is printed there"
+    elif field.type is FieldType.DATE:
+        yield 'type = "date"'
+        yield f"date_format = {_quoted(field.date_format)}"
+        yield 'checks = [{rule = "date"}]'
     else:
         yield 'type = "integer"  # integer, decimal, code (with its zeros) or date'
     if field.kind is FieldKind.OPEN:
         yield f"max_length = {field.max_length}  # digits that have room; say how many"
+    if written == scans >= ALL_WRITTEN:
+        yield "# required = true  # no scan leaves it empty"
     if field.void_marks:
         marks = ", ".join(_quoted(str(mark)) for mark in field.void_marks)
         yield f"void_marks = [{marks}]"

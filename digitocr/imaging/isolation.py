@@ -7,7 +7,7 @@ by what is printed around it, where the form has a reference.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -27,6 +27,12 @@ ALIGN_MARGINS_MM = (3.0, 8.0, 16.0)  # how much print around the field is compar
 ALIGN_SEARCH_MM = (0.4, 1.6)
 SEARCH_PER_RESIDUAL = 2.5
 OUTSIDE = 0.003  # of the scan's longer side, that a field may reach over its edge
+# Paper that is curled lies off its homography by more than fields are looked for, and aslant:
+# the print around says how.
+BENT_MM = 0.1  # residual of a page from which on that is worth the trouble
+AROUND_MM = 35.0  # how far print has a say (a standard deviation)
+STIFFNESS = 40.0  # how much of it has to speak for a slope
+LEAST_MARKS = 4
 INSIDE_MM = 0.8  # from the edge of a field inward, where its printed lines are
 LEAST_STRUCTURE = 0.05  # standard deviation of darkness that makes print comparable
 TRUSTED_SCORE = 0.45
@@ -112,6 +118,9 @@ def spread(page: RegisteredPage, boxes: tuple[Box, ...] = ()) -> Sheet:
 def isolate(sheet: Sheet, field: Field) -> FieldImage:
     """Cut one field out of a registered page, aligned by the print around it."""
     template = sheet.page.template
+    bent = _bent(sheet, field.box)
+    middle = np.array([_middle(field.box)])
+    sheet = replace(sheet, homography=np.linalg.inv(bent) @ sheet.homography)
     shift, score = _local_shift(sheet, field.box)
     if _is_lost(sheet, field.box) or _is_outside(sheet, field.box):
         score = 0.0
@@ -131,8 +140,9 @@ def isolate(sheet: Sheet, field: Field) -> FieldImage:
         )
     edge = round(margin * scale)
     box = Box(edge, edge, size[0] - edge, size[1] - edge)
-    shift_mm = float(np.hypot(*shift)) / template.dpi * MM_PER_INCH
-    moved = (float(shift[0]), float(shift[1]))
+    moved_x, moved_y = apply(bent, middle + shift)[0] - middle[0]
+    moved = (float(moved_x), float(moved_y))
+    shift_mm = float(np.hypot(*moved)) / template.dpi * MM_PER_INCH
     return FieldImage(gray, printed, box, (left, top), scale, score, shift_mm, moved)
 
 
@@ -142,6 +152,44 @@ def view(sheet: Sheet, box: Box, *, dpi: float, margin_mm: float) -> Gray:
     scale, margin = dpi / template.dpi, margin_mm / MM_PER_INCH * template.dpi
     size = (round((box.width + 2 * margin) * scale), round((box.height + 2 * margin) * scale))
     return _cut(sheet, box.left - margin, box.top - margin, scale, size)
+
+
+def _middle(box: Box) -> tuple[float, float]:
+    return (box.left + box.right) / 2, (box.top + box.bottom) / 2
+
+
+def _bent(sheet: Sheet, box: Box) -> Homography:
+    """Find where a field lies on a page that is not flat: its place → where it is.
+
+    A plane through how far off the print around it was found, weighed by its distance, and
+    stiff where there is little of it; once more without what is far from the plane.
+    """
+    template, marks = sheet.page.template, sheet.page.marks
+    per_mm = template.dpi / MM_PER_INCH
+    flat = np.eye(3)
+    if sheet.page.residual < BENT_MM * per_mm or marks.shape[1] < 5:
+        return flat
+    marks = marks[np.isfinite(marks[:, 3])]
+    if len(marks) < LEAST_MARKS:
+        return flat
+    middle = np.array(_middle(box))
+    away = (marks[:, :2] - middle) / per_mm / AROUND_MM
+    off = marks[:, 3:5] / per_mm
+    weight = np.exp(-0.5 * (away**2).sum(1))
+    plane = np.zeros((3, 2))
+    for _ in range(3):
+        terms = np.column_stack([np.ones(len(away)), away])
+        normal = terms.T * weight @ terms + np.diag([0.1, 1.0, 1.0]) / STIFFNESS
+        plane = np.linalg.solve(normal, terms.T * weight @ off)
+        beside = np.hypot(*(off - terms @ plane).T)
+        usual = max(float(np.median(beside)), 0.05)
+        weight = np.exp(-0.5 * (away**2).sum(1)) / (1 + (beside / (3 * usual)) ** 2)
+    slope = plane[1:].T / AROUND_MM  # off in x and y, for each millimetre to the right and down
+    linear = np.eye(2) + slope
+    bent = np.eye(3)
+    bent[:2, :2] = linear
+    bent[:2, 2] = middle - linear @ middle + plane[0] * per_mm
+    return bent
 
 
 def _is_lost(sheet: Sheet, box: Box) -> bool:
@@ -159,8 +207,7 @@ def _is_lost(sheet: Sheet, box: Box) -> bool:
     marks = marks[(marks[:, 2] > 0) | ~written]
     if len(marks) < NEAREST_MARKS:
         return False
-    middle = np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
-    order = np.argsort(np.hypot(*(marks[:, :2] - middle).T))
+    order = np.argsort(np.hypot(*(marks[:, :2] - np.array(_middle(box))).T))
     return float(marks[order[:NEAREST_MARKS], 2].mean()) < LEAST_FOUND
 
 

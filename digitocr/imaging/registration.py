@@ -48,6 +48,7 @@ MATCH_DPI = 100.0  # blocks are compared at this resolution
 BLOCK_MM = 11.0
 BLOCK_PITCH_MM = 6.0
 MOST_BLOCKS = 40
+FLAT = 1e-3  # standard deviation of the darkness of paper that has nothing on it
 GOOD_SCORE = 0.55  # normalized correlation of a block that was found
 # How far blocks are looked for, pass by pass, and in a picture how many times smaller.
 SEARCHES_MM = ((6.0, 2), (2.0, 1))
@@ -270,6 +271,8 @@ def refine(view: View, reference: Reference, start: Homography) -> Fit | None:
 
 def _judge(view: View, reference: Reference, start: Homography) -> list[Fit]:
     """Refine a first homography by the printed blocks, and say how well it fits."""
+    if not is_sane(start):  # noise for marks: all of a page on one line
+        return []
     if reference.dark is None or len(reference.blocks) < 6:
         fit = _judge_by_anchors(view, reference, start)
         return [] if fit is None else [fit]
@@ -291,20 +294,46 @@ def _judge(view: View, reference: Reference, start: Homography) -> list[Fit]:
         if update is None:
             break
         matrix = np.linalg.inv(to_match) @ update @ to_match @ matrix
+    return [_measured(view, reference, matrix)]
+
+
+def measured(
+    image: Gray, reference: Reference, homography: Homography
+) -> NDArray[np.float64] | None:
+    """Measure how the print of a page lies that was laid before; see `RegisteredPage.marks`.
+
+    None where the form has no print to measure by.
+    """
+    if reference.dark is None or len(reference.blocks) < 6:
+        return None
+    return _measured(view_of(image), reference, homography).marks
+
+
+def _measured(view: View, reference: Reference, matrix: Homography) -> Fit:
+    """Say how well a page fits, as it is laid."""
+    to_match = np.diag([reference.scale, reference.scale, 1.0])
+    to_page = np.diag([1 / view.scale, 1 / view.scale, 1.0])
+    per_mm = reference.template.dpi * reference.scale / MM_PER_INCH
     shift, score = _shifts(
         view, reference, to_match @ matrix @ to_page, SEARCHES_MM[-1][0] * per_mm
     )
     distance = np.hypot(*shift.T)
-    near = (score >= GOOD_SCORE) & (distance < NEAR_MM * per_mm)
     found = score >= GOOD_SCORE
+    near = found & (distance < NEAR_MM * per_mm)
     residual = float(np.sqrt(np.mean(distance[found] ** 2))) if found.any() else float("inf")
-    marks = _marks(reference, centers, near)
-    return [Fit(reference, matrix, residual / reference.scale, marks)]
+    centers: Points = (reference.blocks + reference.side / 2.0).astype(np.float64)
+    marks = _marks(reference, centers, near, np.where(found[:, None], shift, np.nan))
+    return Fit(reference, matrix, residual / reference.scale, marks)
 
 
-def _marks(reference: Reference, centers: Points, near: NDArray[np.bool_]) -> Points:
-    """List where blocks are on the template, and which were found there."""
-    return np.column_stack([centers / reference.scale, near.astype(np.float64)])
+def _marks(
+    reference: Reference, centers: Points, near: NDArray[np.bool_], shifts: Points | None = None
+) -> Points:
+    """List where blocks are on the template, which were found there, and how far off."""
+    if shifts is None:
+        shifts = np.full_like(centers, np.nan)
+    off = shifts / reference.scale
+    return np.column_stack([centers / reference.scale, near.astype(np.float64), off])
 
 
 def _shifts(
@@ -358,6 +387,10 @@ def best_offset(
     if mask is not None:
         response = np.where(np.isfinite(response), response, -1.0).astype(np.float32)
     _, score, _, (x, y) = cv2.minMaxLoc(response)
+    if mask is None and around[y : y + block.shape[0], x : x + block.shape[1]].std() < FLAT:
+        # Rounding makes a perfect likeness of what has nothing on it.
+        response = np.where(_flat(around, block.shape), -1.0, response).astype(np.float32)
+        _, score, _, (x, y) = cv2.minMaxLoc(response)
     if not np.isfinite(score):
         return np.array([x, y], np.float64), 0.0
     offset = np.array([float(x), float(y)])
@@ -366,6 +399,19 @@ def best_offset(
     if 0 < y < response.shape[0] - 1:
         offset[1] += _peak(response[y - 1 : y + 2, x])
     return offset, float(score)
+
+
+def _flat(around: Darkness, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Mark where a block of a shape would lie on paper without anything on it."""
+    size = shape[1], shape[0]
+    values = around.astype(np.float64)
+    mean, square = (
+        cv2.boxFilter(one, -1, size, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
+        for one in (values, values**2)
+    )
+    rows, columns = around.shape[0] - shape[0] + 1, around.shape[1] - shape[1] + 1
+    flat: NDArray[np.bool_] = (square - mean**2)[:rows, :columns] < FLAT**2
+    return flat
 
 
 def _peak(three: NDArray[np.float32]) -> float:
@@ -408,7 +454,8 @@ def _judge_by_anchors(view: View, reference: Reference, start: Homography) -> Fi
     matrix: Homography = np.vstack([similar, [0.0, 0.0, 1.0]]).astype(np.float64)
     off = apply(matrix, back) - targets
     residual = float(np.sqrt((off**2).sum(1).mean()))
-    marks = np.column_stack([targets, np.ones(len(targets))])
+    nowhere = np.full((len(targets), 2), np.nan)
+    marks = np.column_stack([targets, np.ones(len(targets)), nowhere])
     if reference.boxes:
         marks = _found_boxes(view, reference, start)
     return Fit(reference, start, residual, marks, by_print=False)
@@ -436,5 +483,5 @@ def _found_boxes(view: View, reference: Reference, matrix: Homography) -> Points
         sides += [dark[top:bottom, max(0, x - reach) : x + reach].max(1) for x in (left, right)]
         inked = [float((side > BOX_DARKNESS).mean()) for side in sides if side.size]
         middle = ((box.left + box.right) / 2, (box.top + box.bottom) / 2)
-        rows.append((*middle, float(np.median(inked or [0.0]) > 0.7)))
+        rows.append((*middle, float(np.median(inked or [0.0]) > 0.7), np.nan, np.nan))
     return np.array(rows, np.float64)

@@ -139,8 +139,9 @@ def _writing(
                 inner, ink, least_contrast, least_height=0.4, cut_off=1.0
             )[0]
             top, bottom = top + first, top + last
+        first, last = _whole_digits(dark > ink // 2, top, bottom)
         room = max(1, round(margin * (bottom - top)))
-        top, bottom = max(0, top - room), min(h, bottom + room)
+        top, bottom = max(0, min(top - room, first)), min(h, max(bottom + room, last))
         columns = np.flatnonzero((dark[top:bottom] > ink // 2).any(axis=0))
         left, right = 0, w
         if len(columns):
@@ -148,6 +149,33 @@ def _writing(
             left, right = max(0, int(columns[0]) - room), min(w, int(columns[-1]) + 1 + room)
         found.append(Box(left, top, right, bottom))
     return found
+
+
+def _whole_digits(
+    ink: NDArray[np.bool_],
+    top: int,
+    bottom: int,
+    *,
+    inside: float = 0.35,
+    tallest: float = 2.5,
+    broadest: float = 2.0,
+) -> tuple[int, int]:
+    """Widen rows to the whole of digits that they cut: a large 5 before small zeros.
+
+    Of a component at least `inside` of its height must lie in the rows, and it may be `tallest`
+    times as tall as they are and `broadest` times as broad as tall, or it is a rule.
+    """
+    stats = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)[2][1:]
+    first, height, width = (
+        stats[:, one] for one in (cv2.CC_STAT_TOP, cv2.CC_STAT_HEIGHT, cv2.CC_STAT_WIDTH)
+    )
+    last = first + height
+    within = np.minimum(last, bottom) - np.maximum(first, top)
+    cut = (within >= inside * height) & (height <= tallest * (bottom - top))
+    cut &= (width <= broadest * height) & (within >= 0.4 * (bottom - top))
+    if not cut.any():
+        return top, bottom
+    return min(top, int(first[cut].min())), max(bottom, int(last[cut].max()))
 
 
 def _without_lines(

@@ -13,6 +13,7 @@ from decimal import Decimal
 from digitocr.types import Check, Field, FieldType, FormRule, Rule
 
 DATE_PARTS = ("DD", "MM", "YYYY", "YY")
+YEARS = range(1800, 2200)
 # Damm's quasigroup of order 10 (H. M. Damm, Total anti-symmetrische Quasigruppen, 2004).
 DAMM = (
     "0317598642",
@@ -46,9 +47,9 @@ def value_of(field: Field, digits: str) -> str:
 
 
 def parse_date(digits: str, date_format: str) -> date | None:
-    """Turn the digits of a date field into a date; None where there is no such day.
+    """Turn the digits of a date field into a date; None where no form would hold such a day.
 
-    Two-digit years are of 1970–2069.
+    Two-digit years are of 1970–2069, others of `YEARS`: 9023 is a 2 misread.
     """
     if len(digits) != len(date_format) or not digits.isdigit():
         return None
@@ -62,6 +63,8 @@ def parse_date(digits: str, date_format: str) -> date | None:
     year = part.get("YYYY")
     if year is None:
         year = part["YY"] + (1900 if part["YY"] >= 70 else 2000)
+    if year not in YEARS:
+        return None
     try:
         return date(year, part["MM"], part["DD"])
     except ValueError:

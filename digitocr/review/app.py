@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-import re
 import socket
 from collections.abc import Callable
 from datetime import datetime
@@ -17,13 +17,22 @@ from starlette.types import ASGIApp
 
 from digitocr.db import items, schema
 from digitocr.errors import DigitocrError, UsageError
-from digitocr.review import conflicts, documents, fields, group, home, keying, query, trial
+from digitocr.review import (
+    conflicts,
+    documents,
+    fields,
+    group,
+    home,
+    keying,
+    people,
+    query,
+    trial,
+)
 from digitocr.review.desk import STATIC, Desk, make_desk, refuse
 from digitocr.review.safety import COOKIE, NOT_LET_IN, Guard, TooLargeError
 from digitocr.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-NAME = re.compile(r"[^|<>\x00-\x1f]{1,60}")
 log = logging.getLogger(__name__)
 
 
@@ -38,7 +47,7 @@ def make_app(
     desk = make_desk(engine, settings, now=now)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, title="digitocr review")
     app.state.desk = desk
-    for screen in (home, group, fields, conflicts, keying, documents, query, trial):
+    for screen in (home, people, group, fields, conflicts, keying, documents, query, trial):
         app.include_router(screen.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
@@ -115,8 +124,13 @@ def serve(
     prepare(engine)
     app, desk = make_app(engine, settings, port=port)
     shown = f"[{host}]" if ":" in host else host
-    started(f"http://{shown}:{port}{desk.door.make_link(reviewer)}")
+    started(f"http://{shown}:{port}{desk.door.make_link(reviewer, supervisor=True)}")
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, ws="none"
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    gc.collect()
+    gc.freeze()  # else all that was imported is gone through again while somebody waits, 0.1 s
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        desk.retrying.stop()

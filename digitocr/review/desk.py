@@ -13,8 +13,11 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy import Engine
 
+from digitocr.errors import UsageError
 from digitocr.review.pictures import PagePictures
+from digitocr.review.retrying import Retrying
 from digitocr.review.safety import Door
+from digitocr.review.tally import Tally
 from digitocr.review.words import FILTERS
 from digitocr.settings import Settings
 
@@ -30,6 +33,8 @@ class Desk:
     settings: Settings
     door: Door
     pages: PagePictures
+    retrying: Retrying
+    tally: Tally
     environment: Environment
     now: Callable[[], datetime]
 
@@ -51,6 +56,8 @@ def make_desk(
         settings=settings,
         door=Door(engine),
         pages=PagePictures(engine, settings),
+        retrying=Retrying(),
+        tally=Tally(engine),
         environment=environment,
         now=now or (lambda: datetime.now(UTC)),
     )
@@ -68,8 +75,18 @@ def reviewer_of(request: Request) -> str:
     return reviewer
 
 
+def supervisor_of(request: Request) -> str:
+    """Name the person whose browser asks, who must be a supervisor."""
+    if not request.state.supervisor:
+        raise UsageError(
+            "that is for who opened the link that `digitocr review` printed when it started"
+        )
+    return reviewer_of(request)
+
+
 AtDesk = Annotated[Desk, Depends(desk_of)]
 Reviewer = Annotated[str, Depends(reviewer_of)]
+Supervisor = Annotated[str, Depends(supervisor_of)]
 
 
 def render(request: Request, name: str, **values: Any) -> str:
@@ -77,6 +94,7 @@ def render(request: Request, name: str, **values: Any) -> str:
     template = desk_of(request).environment.get_template(name)
     return template.render(
         reviewer=request.state.reviewer,
+        supervisor=request.state.supervisor,
         csrf=request.state.csrf,
         path=request.url.path,
         **values,

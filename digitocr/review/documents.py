@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from digitocr.db import deciding, review, schema
+from digitocr.db import deciding, history, review, schema
 from digitocr.db.following import digits_of
+from digitocr.db.values import values_now
 from digitocr.errors import UsageError
 from digitocr.review import desk as desks
 from digitocr.review import pictures
 from digitocr.review.desk import AtDesk, Reviewer
+from digitocr.review.pictures import MOST_SCALE, PagePicture
 from digitocr.review.saying import NotADigitError, Sent, check
+from digitocr.types import Box
 
 router = APIRouter()
+MOST_REGION = 2000  # template pixels of a side
+
+Scale = Annotated[int, Query(ge=1, le=MOST_SCALE)]
 GONE = "that is not in the database any more; go back to the batches"
 
 
@@ -32,9 +38,24 @@ def document(request: Request, desk: AtDesk, page: int) -> HTMLResponse:
 
 
 @router.get("/page/{page}/image.webp")
-def page_image(desk: AtDesk, page: int) -> Response:
+def page_image(desk: AtDesk, page: int, scale: Scale = 1) -> Response:
     """Give the page as it lies on its form, encoded anew."""
-    shown = desk.pages.picture(page)
+    shown = desk.pages.picture(page) if scale == 1 else desk.pages.region(page, None, scale)
+    return _picture(shown)
+
+
+@router.get("/page/{page}/region.webp")
+def region(
+    desk: AtDesk, page: int, left: int, top: int, right: int, bottom: int, scale: Scale = 1
+) -> Response:
+    """Give a part of the page, in template pixels, as large as the scan lets it be seen."""
+    size = (right - left, bottom - top)
+    if min(size) < 1 or max(size) > MOST_REGION or max(-left, -top, right, bottom) > 20_000:
+        raise UsageError("that is no part of a page that can be shown")
+    return _picture(desk.pages.region(page, Box(left, top, right, bottom), scale))
+
+
+def _picture(shown: PagePicture) -> Response:
     if shown.image is None:
         return Response(status_code=404)
     return Response(
@@ -61,7 +82,7 @@ def panel(request: Request, desk: AtDesk, reading: int) -> HTMLResponse:
     """Show one field of a page beside it: what it may be, and what was said of it."""
     with schema.reading(desk.engine) as session:
         views = review.fields(session, [reading])
-        history = review.history(session, reading)
+        events = history.of_field(session, reading)
     if reading not in views:
         raise UsageError(f"field {reading}: {GONE}")
     view = views[reading]
@@ -70,7 +91,7 @@ def panel(request: Request, desk: AtDesk, reading: int) -> HTMLResponse:
         request,
         "panel.html",
         view=view,
-        history=history,
+        history=events,
         written=digits_of(view.field, known or ""),
         others=[digits_of(view.field, h.text) for h in view.alternatives[:4]],
     )
@@ -93,7 +114,7 @@ def decide(
             raise UsageError(f"field {reading}: {GONE}")
         page = views[reading].page
         others = {view.field.name: view for view in review.fields_of_page(session, page)}
-        values = deciding.values_now(session, [page])
+        values = values_now(session, [page])
         try:
             found = check(
                 views, {reading: sent.said[0]}, values, as_written=sent.as_written,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from digitocr.db import claims, deciding, items, review, schema
@@ -12,12 +13,14 @@ from digitocr.db.claims import ClaimError
 from digitocr.db.following import SURE, digits_of
 from digitocr.db.review import FieldView
 from digitocr.db.tables import Queue
+from digitocr.db.values import values_now
 from digitocr.recognition.checks import value_of
 from digitocr.review import desk as desks
 from digitocr.review import pictures
 from digitocr.review.desk import AtDesk, Reviewer
+from digitocr.review.pictures import MOST_SCALE
 from digitocr.review.saying import NotADigitError, Sent, check
-from digitocr.types import Box, Screen
+from digitocr.types import Box, Gray, Screen
 
 router = APIRouter()
 AROUND = (2.2, 1.6)  # of the field's width and height, shown around it
@@ -102,7 +105,7 @@ def save(desk: AtDesk, reviewer: Reviewer, claim: str, sent: Sent) -> Response:
         if any(views[r].page not in pages for r in sent.beside):
             raise ClaimError("the page has no such field")
         typed = {at[place]: one for place, one in sent.said.items()} | sent.beside
-        values = deciding.values_now(session, pages)
+        values = values_now(session, pages)
         try:
             found = check(views, typed, values, as_written=sent.as_written, others=others)
         except NotADigitError as error:
@@ -142,15 +145,27 @@ def place_on_page(
 
 
 @router.get("/claims/{claim}/place/{place}.webp")
-def place_picture(desk: AtDesk, reviewer: Reviewer, claim: str, place: int) -> Response:
-    """Give the part of the page around a field."""
+def place_picture(
+    desk: AtDesk,
+    reviewer: Reviewer,
+    claim: str,
+    place: int,
+    scale: Annotated[int, Query(ge=1, le=MOST_SCALE)] = 1,
+) -> Response:
+    """Give the part of the page around a field; larger, the field alone."""
     view = _view(desk, reviewer, claim, place)
-    shown = desk.pages.picture(view.page)
-    if shown.image is None:
+    page = desk.pages.picture(view.page).image
+    if page is None:
         return Response(status_code=404)
-    around = _around(view.box, *shown.image.shape[::-1])
-    part = shown.image[around.top : around.bottom, around.left : around.right]
-    return Response(pictures.webp(part), media_type="image/webp")
+    around = _around(view.box, *page.shape[::-1])
+    part: Gray | None = page[around.top : around.bottom, around.left : around.right]
+    if scale > 1:
+        part = desk.pages.region(view.page, _margin(view.box), scale).image
+    return (
+        Response(status_code=404)
+        if part is None
+        else Response(pictures.webp(part), media_type="image/webp")
+    )
 
 
 def _view(desk: AtDesk, reviewer: str, claim: str, place: int) -> FieldView:
@@ -171,3 +186,8 @@ def _around(box: Box, width: int, height: int) -> Box:
         max(min(width, box.right + across), 1),
         max(min(height, box.bottom + down), 1),
     )
+
+
+def _margin(box: Box) -> Box:
+    more = box.height // 4
+    return Box(box.left - more, box.top - more, box.right + more, box.bottom + more)

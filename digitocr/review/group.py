@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from digitocr.db import claims, deciding, items, review, schema
+from digitocr.db import audits, claims, deciding, items, review, schema, undoing
 from digitocr.db.claims import GROUP_SIZE, Claimed, ClaimError
 from digitocr.db.tables import Queue
 from digitocr.review import desk as desks
@@ -130,7 +130,7 @@ def undo(request: Request, desk: AtDesk, reviewer: Reviewer, claim: str) -> Resp
     """Open the last saved page again; what it said is taken back by new rows."""
     with schema.writing(desk.engine) as session:
         before = claims.load(session, claim, reviewer=reviewer)
-        reopened = deciding.undo(session, claim, reviewer=reviewer, now=desk.now())
+        reopened = undoing.undo(session, claim, reviewer=reviewer, now=desk.now())
     if not reopened.cells:
         return desks.refuse("nothing of that page can be taken back any more", 409)
     if reopened.queue is not Queue.GROUP:
@@ -177,7 +177,8 @@ def field_picture(desk: AtDesk, reviewer: Reviewer, claim: str, place: int) -> R
 
 
 def _take(session: Session, desk: Desk, digit: str, reviewer: str, size: int) -> Claimed | None:
-    limit = SMALL_PAGE if size <= SMALL_PAGE else GROUP_SIZE
+    small = size <= SMALL_PAGE or audits.is_tired(session, reviewer)
+    limit = SMALL_PAGE if small else GROUP_SIZE
     return claims.take(
         session, Queue.GROUP, reviewer=reviewer, now=desk.now(), label=digit, limit=limit
     )

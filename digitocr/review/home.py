@@ -1,4 +1,4 @@
-"""The first page: batches with what became of them, what waits, and who is here."""
+"""The first page: batches with what became of them, and what waits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from digitocr.db.tables import BatchStatus, Queue
 from digitocr.errors import UsageError
 from digitocr.recognition.promise import least_audited
 from digitocr.review import desk as desks
-from digitocr.review.desk import AtDesk, Desk, Reviewer
+from digitocr.review.desk import AtDesk, Desk
 from digitocr.review.words import QUEUES, WHERE
 
 router = APIRouter()
@@ -26,11 +26,9 @@ Percent = Annotated[float | None, Query(gt=0, lt=100)]  # of the readings that m
 
 
 @router.get("/")
-def home(request: Request, desk: AtDesk, reviewer: Reviewer) -> HTMLResponse:
+def home(request: Request, desk: AtDesk) -> HTMLResponse:
     """Show all batches, and what waits in each queue."""
-    with schema.reading(desk.engine) as session:
-        eyes = audits.watchfulness(session, reviewer)
-    return desks.page(request, "home.html", eyes=eyes, **_batches(desk), **_queues(desk))
+    return desks.page(request, "home.html", **_batches(desk), **_queues(desk))
 
 
 @router.get("/parts/batches")
@@ -46,7 +44,7 @@ def batch(
     """Show one batch: what may be wrong in it, its failed pages and its documents."""
     targets = certificates.targets_of(desk.settings, percent and percent / 100)
     with schema.reading(desk.engine) as session:
-        summary = batches.batch_summary(session, name)
+        summary = desk.tally.batch(name) or batches.batch_summary(session, name)
         pages = review.pages(session, batch=name, after=after, limit=PAGES_LISTED + 1)
         waiting = review.waiting(session, batch_id(session, name))
         meters = certificates.meters(session, name, targets)
@@ -62,7 +60,51 @@ def batch(
         meters=meters,
         has_target=bool(targets),
         percent=percent,
+        retry=desk.retrying.of(summary.name),
     )
+
+
+@router.get("/parts/failed")
+def failed(request: Request, desk: AtDesk, batch: str) -> HTMLResponse:
+    """Show the failed pages of a batch again, while some of them are read again."""
+    with schema.reading(desk.engine) as session:
+        summary = batches.batch_summary(session, batch)
+    return desks.page(
+        request, "failed.html", batch=summary, retry=desk.retrying.of(summary.name)
+    )
+
+
+@router.post("/batch-retry")
+def retry(
+    request: Request,
+    desk: AtDesk,
+    batch: Annotated[str, Form()],
+    source: Annotated[str, Form()] = "",
+) -> HTMLResponse:
+    """Read the failed pages of a batch again, or those of one scan."""
+    with schema.reading(desk.engine) as session:
+        summary = batches.batch_summary(session, batch)
+    sources = [one.source for one in summary.failed_pages if source in ("", one.source)]
+    desk.retrying.start(desk.settings, summary.name, sources)
+    return failed(request, desk, batch)
+
+
+@router.post("/batch-review")
+def send_least_sure(
+    desk: AtDesk,
+    batch: Annotated[str, Form()],
+    percent: Annotated[float | None, Form(gt=0, lt=100)] = None,
+) -> Response:
+    """Let the least sure accepted readings wait, as many as the meters of a batch ask for."""
+    targets = certificates.targets_of(desk.settings, percent and percent / 100)
+    with schema.reading(desk.engine) as session:
+        meters = certificates.meters(session, batch, targets)
+    with schema.writing(desk.engine) as session:
+        wanted = [reading for meter in meters for reading in meter.to_review]
+        sent = items.send_accepted(session, wanted)
+    if not sent:
+        raise UsageError("all that is needed waits already, or is decided")
+    return Response(status_code=204, headers={"HX-Redirect": "/"})
 
 
 @router.get("/certificate")
@@ -83,47 +125,19 @@ def certificate(desk: AtDesk, batch: str, percent: Percent = None) -> Response:
 def draw_audit(desk: AtDesk, count: Annotated[int, Form(ge=1, le=MOST_DRAWN)]) -> Response:
     """Draw accepted readings at random, to be keyed blind."""
     with schema.writing(desk.engine) as session:
-        drawn = audits.draw(session, count, np.random.default_rng())
+        drawn = audits.draw(session, count, np.random.default_rng(), now=desk.now())
     if not drawn:
         raise UsageError("nothing accepted is left to draw from")
     return Response(status_code=204, headers={"HX-Redirect": "/"})
 
 
-@router.post("/me")
-def rename(
-    request: Request, desk: AtDesk, name: Annotated[str, Form(max_length=60)]
-) -> Response:
-    """Say who works in this browser."""
-    desk.door.rename(request.state.secret, _name(name))
-    return Response(status_code=204, headers={"HX-Redirect": "/"})
-
-
-@router.post("/people")
-def invite(
-    request: Request, desk: AtDesk, name: Annotated[str, Form(max_length=60)]
-) -> HTMLResponse:
-    """Make a one-time link for another person at this machine."""
-    link = desk.door.make_link(_name(name))
-    return desks.page(request, "link.html", link=str(request.base_url).rstrip("/") + link)
-
-
-def _name(given: str) -> str:
-    name = " ".join(given.split())
-    if not name or any(sign in name for sign in "|<>"):
-        raise UsageError("type a name: letters, digits, spaces")
-    return name
-
-
 def _batches(desk: Desk) -> dict[str, Any]:
     with schema.writing(desk.engine) as session:
         items.fill(session)
-    with schema.reading(desk.engine) as session:
-        found = batches.list_batches(session)
-        by_batch = review.waiting_by_batch(session)
+    found = desk.tally.batches()
     return {
-        "batches": tuple(reversed(found)),
-        "running": any(one.status is BatchStatus.RUNNING for one in found),
-        "by_batch": by_batch,
+        "batches": found,
+        "running": found is None or any(one.status is BatchStatus.RUNNING for one in found),
     }
 
 

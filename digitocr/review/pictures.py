@@ -10,26 +10,31 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Engine
 
 from digitocr import scans
 from digitocr.db import review, schema
 from digitocr.errors import DigitocrError
 from digitocr.settings import Settings
-from digitocr.types import Gray
+from digitocr.types import Box, FieldStatus, Gray
 
 TILE = 56
 COLUMNS = 20
 MARGIN = 2
 JPEG_QUALITY = 88
 KEPT_PAGES = 12
+KEPT_SCANS = 3  # whole scans, for zooming into
+MOST_SCALE = 4
 PAPER = 255
+T = TypeVar("T")
 
 
 def tile(crop: bytes | None) -> Gray:
@@ -70,50 +75,86 @@ class PagePicture:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scan:
+    """A page as scanned, and how it comes to lie on its form."""
+
+    image: Gray
+    homography: NDArray[np.float64]
+    width: int
+    height: int
+
+
 class PagePictures:
     """Pages laid onto their form, the last few kept."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self.engine, self.settings = engine, settings
-        self._kept: OrderedDict[int, PagePicture] = OrderedDict()
+        self._pages: OrderedDict[int, PagePicture] = OrderedDict()
+        self._scans: OrderedDict[int, _Scan | str] = OrderedDict()
         self._lock = threading.Lock()
 
     def picture(self, page_id: int) -> PagePicture:
         """Give a page as it lies on its form; a scan is believed only by its hash."""
+        return self._kept(self._pages, KEPT_PAGES, page_id, self.region)
+
+    def region(self, page_id: int, box: Box | None = None, scale: int = 1) -> PagePicture:
+        """Give a part of a page, so many times as large as its form: what the scan holds.
+
+        Parameters
+        ----------
+        box
+            In template pixels; None: the whole page.
+        """
+        scan = self._kept(self._scans, KEPT_SCANS, page_id, self._open)
+        if isinstance(scan, str):
+            return PagePicture(None, scan)
+        part = box or Box(0, 0, scan.width, scan.height)
+        to_part = np.array([[scale, 0, -scale * part.left], [0, scale, -scale * part.top],
+                            [0, 0, 1]], np.float64)  # fmt: skip
+        lying = cv2.warpPerspective(
+            scan.image,
+            to_part @ scan.homography,
+            (scale * part.width, scale * part.height),
+            flags=cv2.INTER_AREA if scale == 1 else cv2.INTER_CUBIC,
+            borderValue=PAPER,
+        )
+        return PagePicture(np.asarray(lying, np.uint8))
+
+    def _kept(
+        self, kept: OrderedDict[int, T], most: int, page_id: int, make: Callable[[int], T]
+    ) -> T:
         with self._lock:
-            if page_id in self._kept:
-                self._kept.move_to_end(page_id)
-                return self._kept[page_id]
-        made = self._make(page_id)
+            if page_id in kept:
+                kept.move_to_end(page_id)
+                return kept[page_id]
+        made = make(page_id)
         with self._lock:
-            self._kept[page_id] = made
-            while len(self._kept) > KEPT_PAGES:
-                self._kept.popitem(last=False)
+            kept[page_id] = made
+            while len(kept) > most:
+                kept.popitem(last=False)
         return made
 
-    def _make(self, page_id: int) -> PagePicture:
+    def _open(self, page_id: int) -> _Scan | str:
+        """Open the scan of a page, or say why that cannot be."""
         with schema.reading(self.engine) as session:
             page = review.page(session, page_id)
             stored = review.page_image(session, page_id)
         if page is None or page.homography is None:
-            return PagePicture(None, "This page is not in the database any more.")
+            return "This page is not in the database any more."
+        if any(field.status is FieldStatus.PURGED for field in page.fields):
+            return "What was read on this page was purged, and its scan is not shown."
         if stored is not None:
             scanned = _decoded(stored)
         else:
             try:
                 scanned = self._scan(page)
             except _NoScanError as error:
-                return PagePicture(None, str(error))
+                return str(error)
         if scanned is None:
-            return PagePicture(None, "The picture of the page cannot be opened.")
-        lying = cv2.warpPerspective(
-            scanned,
-            np.asarray(page.homography, np.float64),
-            (page.width, page.height),
-            flags=cv2.INTER_AREA,
-            borderValue=PAPER,
-        )
-        return PagePicture(np.asarray(lying, np.uint8))
+            return "The picture of the page cannot be opened."
+        homography = np.asarray(page.homography, np.float64)
+        return _Scan(scanned, homography, page.width, page.height)
 
     def _scan(self, page: review.PageView) -> Gray:
         path = Path(page.source)

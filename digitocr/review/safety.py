@@ -23,6 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from digitocr.db import people, schema
+from digitocr.db.people import Visitor
 
 COOKIE = "digitocr_review"
 MOST_BYTES = 11_000_000
@@ -48,31 +49,34 @@ class Door:
     """Who was let in: one-time links, and the sessions they became (in the database)."""
 
     engine: Engine
-    links: dict[str, str] = field(default_factory=dict)
-    known: dict[str, str] = field(default_factory=dict)
+    links: dict[str, Visitor] = field(default_factory=dict)
+    known: dict[str, Visitor] = field(default_factory=dict)
 
-    def make_link(self, reviewer: str) -> str:
+    def make_link(self, reviewer: str, *, supervisor: bool = False) -> str:
         token = secrets.token_urlsafe(24)
-        self.links[token] = reviewer
+        self.links[token] = Visitor(reviewer, supervisor)
         return f"/open?token={token}"
 
     def let_in(self, token: str) -> str | None:
         """Turn a link into a session, once; give what the cookie holds."""
-        reviewer = self.links.pop(token, None)
-        if reviewer is None:
+        visitor = self.links.pop(token, None)
+        if visitor is None:
             return None
         secret = secrets.token_urlsafe(32)
         with schema.writing(self.engine) as session:
-            people.add_session(session, _hash(secret), reviewer, datetime.now(UTC))
+            people.add_session(
+                session, _hash(secret), visitor.name, datetime.now(UTC),
+                supervisor=visitor.supervisor,
+            )  # fmt: skip
         return secret
 
-    def reviewer(self, secret: str) -> str | None:
+    def visitor(self, secret: str) -> Visitor | None:
         if not secret:
             return None
         id_ = _hash(secret)
         if id_ not in self.known:
             with schema.reading(self.engine) as session:
-                found = people.reviewer_of(session, id_)
+                found = people.visitor_of(session, id_)
             if found is None:
                 return None
             self.known[id_] = found
@@ -82,7 +86,7 @@ class Door:
         id_ = _hash(secret)
         with schema.writing(self.engine) as session:
             people.rename(session, id_, reviewer)
-        self.known[id_] = reviewer
+        self.known.pop(id_, None)
 
 
 def csrf_token(secret: str) -> str:
@@ -100,7 +104,7 @@ def secret_of(headers: Headers) -> str:
 
 
 class Guard:
-    """Refuses what is not from a page of ours; puts `reviewer` and `csrf` into the request."""
+    """Refuses what is not from a page of ours; puts who asks and `csrf` into the request."""
 
     def __init__(self, app: ASGIApp, door: Door, hosts: frozenset[str]) -> None:
         self.app, self.door, self.hosts = app, door, hosts
@@ -119,7 +123,9 @@ class Guard:
         secret = secret_of(headers)
         scope.setdefault("state", {})["csrf"] = csrf_token(secret)
         scope["state"]["secret"] = secret
-        scope["state"]["reviewer"] = self.door.reviewer(secret) or ""
+        visitor = self.door.visitor(secret) or Visitor("", supervisor=False)
+        scope["state"]["reviewer"] = visitor.name
+        scope["state"]["supervisor"] = visitor.supervisor
         await self.app(scope, _bounded(receive), sending)
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
@@ -131,7 +137,7 @@ class Guard:
         if is_open and method in ("GET", "HEAD"):
             return None
         secret = secret_of(headers)
-        if self.door.reviewer(secret) is None:
+        if self.door.visitor(secret) is None:
             return PlainTextResponse(NOT_LET_IN, 401)
         if method in ("GET", "HEAD"):
             return None

@@ -1,4 +1,7 @@
-"""Try it: a digit that is drawn, or a picture of a number, read at once; nothing is kept."""
+"""Try it: a digit that is drawn, or a picture of a number, read at once.
+
+Nothing is kept, unless somebody says of a digit what it is and keeps it to learn from.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,19 @@ import io
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from PIL import Image, ImageOps, UnidentifiedImageError
 from starlette.concurrency import run_in_threadpool
 
-from digitocr.db import schema
+from digitocr.db import corrections, schema
 from digitocr.review import desk as desks
-from digitocr.review.desk import AtDesk, Desk
+from digitocr.review import pictures
+from digitocr.review.desk import AtDesk, Desk, Reviewer
 from digitocr.review.words import in_words
 from digitocr.types import Gray, Reading
 
@@ -26,6 +30,7 @@ router = APIRouter()
 MOST_BYTES = 10_000_000
 MOST_PIXELS = 40_000_000
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
+KEPT_SIZE = 128  # pixels of the longer side of a digit that is kept
 LONGEST = 1600  # pixels of the longer side that are read
 _once = threading.Lock()
 _loaded: dict[str, Any] = {}
@@ -56,6 +61,36 @@ def trial(request: Request) -> HTMLResponse:
 async def digit(request: Request, desk: AtDesk) -> Response:
     """Read what was drawn or sent as one digit, and as a number."""
     return await _answer(request, desk)
+
+
+@router.post("/try/keep")
+async def keep(
+    request: Request,
+    desk: AtDesk,
+    reviewer: Reviewer,
+    label: Annotated[int, Query(ge=0, le=10)],
+) -> Response:
+    """Keep a picture of one digit to learn from: of what it is, 10 for not a digit."""
+    data = await request.body()
+    try:
+        gray = await run_in_threadpool(decode, data)
+    except PictureError as error:
+        return desks.refuse(str(error))
+    kept = await run_in_threadpool(_keep, gray, label, reviewer, desk)
+    return JSONResponse({"kept": kept})
+
+
+def _keep(gray: Gray, label: int, reviewer: str, desk: Desk) -> int:
+    """Keep a picture, small; give how many are kept by now."""
+    read = max(_read(gray, desk).bars, key=lambda bar: bar[1])[0]
+    scale = min(1.0, KEPT_SIZE / max(gray.shape))
+    size = (max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale)))
+    small = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+    with schema.writing(desk.engine) as session:
+        corrections.keep_sample(
+            session, pictures.png(small), label, read, by=reviewer, now=desk.now()
+        )
+        return corrections.samples_kept(session)
 
 
 @router.get("/try/seen.png")

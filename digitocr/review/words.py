@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -19,6 +20,7 @@ REASONS = {
     Reason.MISREGISTERED: "The print around the field was not found where it should be.",
     Reason.UNREADABLE: "Nothing in the field could be read.",
     Reason.DOUBLE_KEY: "The form asks for this field to be keyed by a person too.",
+    Reason.PURGED: "What was read was taken out by a purge.",
 }
 CHECKS = {
     Rule.RANGE: "It lies outside the range the form allows.",
@@ -54,9 +56,14 @@ def in_words(reason: str, rules: Sequence[FormRule] = ()) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Write a share as a percentage, with two digits that matter; — if unknown."""
+    """Write a share as a percentage, with two digits that matter; — if unknown.
+
+    What is not all is never written as 100 %.
+    """
     if share is None:
         return "—"
+    if 0.99 <= share < 1.0:
+        return f"{min(99.9, math.floor(1000 * share) / 10):g} %"
     return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 

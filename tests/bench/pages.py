@@ -1,9 +1,10 @@
-"""What a page costs, by kind of file and by stage: CPU milliseconds, and ratios to decoding.
+"""What a page costs, by kind of file, stage and rung of registration: CPU milliseconds.
 
     python tests/bench/pages.py [--rounds N]
 
 A filled form of 17 fields at 300 dpi is saved in every kind, read again and again, and the
-middle of the times is printed. The ratios hold on any machine; the milliseconds on this one.
+middle of the times is printed. Then the same form is found by its page code, by anchors, and
+by its print alone. The ratios hold on any machine; the milliseconds on this one.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,10 +23,11 @@ from PIL import Image
 
 from digitocr import pipeline, resources, scans, templates
 from digitocr.forms import fill, values
-from digitocr.imaging import registration
+from digitocr.imaging import codes, isolation, registration
+from digitocr.imaging.landmarks import view_of
 from digitocr.recognition.classifier import load_model
 from digitocr.settings import Settings
-from digitocr.types import Page
+from digitocr.types import Document, Page, RegisteredPage
 
 DPI = 300
 SAMPLES = Path(__file__).parents[2] / "sample_forms"
@@ -50,6 +53,55 @@ def save_all(folder: Path) -> list[Path]:
     image.save(folder / "page.webp", quality=85)
     image.save(folder / "page.pdf", resolution=DPI, quality=85)
     return sorted(folder.iterdir())
+
+
+def rungs(rounds: int) -> dict[str, float]:
+    """Measure what each way of finding a page costs, in milliseconds a page."""
+    tally, school = (templates.load(SAMPLES / n) for n in ("clinic-tally", "school-register"))
+    rng = np.random.default_rng(1)
+    image, aruco = (
+        fill.fill(form, values.draw_values(form, rng), rng, dpi=DPI) for form in (tally, school)
+    )
+    template = tally.page(1)
+    bare = replace(template, anchors=())
+    plain, covered = image.copy(), image.copy()
+    for number, anchor in enumerate(template.anchors):
+        x, y, half = (round(v * DPI / template.dpi) for v in (*anchor.center, anchor.size))
+        part = slice(y - half, y + half), slice(x - half, x + half)
+        plain[part] = 255
+        if number == 0:
+            covered[part] = 255
+    boxes = tuple(field.box for field in tally.fields)
+    prepared, by_print = registration.prepare(template), registration.prepare(bare)
+    coded = registration.prepare(school.page(1))
+
+    def page(picture: np.ndarray) -> Page:
+        return Page(Document("0" * 64, 1), 1, picture, float(DPI))
+
+    def laid(picture: np.ndarray, reference: registration.Reference) -> RegisteredPage:
+        return registration.register(page(picture), [reference], max_residual_mm=0.8)
+
+    found = laid(image, prepared)
+    view = view_of(image)
+    sheet = isolation.spread(found, boxes)
+    bent = isolation.spread(replace(found, residual=template.dpi / 100), boxes)
+    ways: dict[str, Callable[[], object]] = {
+        "page code sought": lambda: codes.find_page_codes(image),
+        "ArUco anchors": lambda: laid(aruco, coded),
+        "squares": lambda: laid(image, prepared),
+        "squares, one of them covered": lambda: laid(covered, prepared),
+        "print alone (features)": lambda: laid(plain, by_print),
+        "of these: blocks of print": lambda: registration.refine(
+            view, prepared, found.homography
+        ),
+        "17 fields, each by its own print": lambda: [
+            isolation.isolate(sheet, field) for field in tally.fields
+        ],
+        "17 fields of a page that is bent": lambda: [
+            isolation.isolate(bent, field) for field in tally.fields
+        ],
+    }
+    return {name: middle_ms(way, rounds) for name, way in ways.items()}
 
 
 def main() -> None:
@@ -87,6 +139,9 @@ def main() -> None:
                 f"{file.name:<12}{decoding:>7.0f} ms{registering:>7.0f} ms"
                 f"{whole - registering:>6.0f} ms{total:>6.0f} ms{total / decoding:>12.1f}"
             )
+    print("\none form known, the page found by:")
+    for name, cost in rungs(rounds).items():
+        print(f"{name:<34}{cost:>6.0f} ms")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ import numpy as np
 from digitocr import numbers, pipeline, synth, templates
 from digitocr.forms import draw, fill, values
 from digitocr.forms.damage import Condition, spoil
-from digitocr.imaging import isolation
+from digitocr.imaging import isolation, registration
 from digitocr.imaging.landmarks import apply
 from digitocr.settings import Settings
 from digitocr.synth import Damage
@@ -245,6 +245,7 @@ def _off(
     """Say of every field how far from its place it was read, in positions."""
     assert reading.homography is not None and reading.residual_mm is not None
     template = form.page(1)
+    marks = registration.measured(image, registration.prepare(template), reading.homography)
     registered = RegisteredPage(
         document=Document(reading.document, 1),
         number=1,
@@ -252,7 +253,7 @@ def _off(
         image=image,
         homography=reading.homography,
         residual=reading.residual_mm / MM_PER_INCH * template.dpi,
-        marks=np.empty((0, 3)),
+        marks=np.empty((0, 5)) if marks is None else marks,
     )
     listed = form.fields_of(1)
     sheet = isolation.spread(registered, tuple(field.box for field in listed))

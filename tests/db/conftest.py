@@ -7,20 +7,30 @@ made from Debian's `postgresql` package where that is installed.
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
-import socket
-import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 
-from digitocr.db import export, schema, store, tables
+from digitocr import templates
+from digitocr.db import (
+    claims,
+    deciding,
+    export,
+    items,
+    review,
+    schema,
+    store,
+    tables,
+    undoing,
+)
+from digitocr.db.tables import Queue
 from digitocr.templates import FormTemplate
 from digitocr.types import (
     Box,
@@ -51,60 +61,6 @@ MODEL = ModelCard(
     metrics={"accuracy": 0.99},
     fingerprint="f" * 64,
 )
-SERVER_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-
-
-def _server_program(name: str) -> str | None:
-    places = os.pathsep.join([os.environ.get("PATH", ""), *map(str, SERVER_FOLDERS)])
-    return shutil.which(name, path=places)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL prefix of a running private cluster, without the name of a database."""
-    initdb, pg_ctl = _server_program("initdb"), _server_program("pg_ctl")
-    if initdb is None or pg_ctl is None:
-        pytest.skip("PostgreSQL server not installed")
-    folder = Path("/tmp") / f"digitocr-pg-{os.getpid()}"  # a socket's path must be short
-    folder.mkdir(mode=0o700)
-    as_user: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        as_user = ["runuser", "-u", "postgres", "--"]
-        shutil.chown(folder, "postgres")
-    port = _free_port()
-
-    def run(*command: str) -> None:
-        done = subprocess.run(
-            [*as_user, *command],
-            check=False, capture_output=True, text=True, cwd="/", timeout=60,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    data = str(folder / "data")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    try:
-        run(
-            initdb, "-D", data, "-U", "digitocr", "-A", "trust", "-E", "UTF8", "--no-sync",
-            "--locale=C.UTF-8",
-        )  # fmt: skip
-        log = str(folder / "log")
-        # No pipe: the server would hold it open, and the call would wait for ever.
-        started = subprocess.run(
-            [*as_user, pg_ctl, "-D", data, "-w", "-l", log, "-o", options, "start"],
-            check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            cwd="/", timeout=60,
-        )  # fmt: skip
-        assert started.returncode == 0, Path(log).read_text(encoding="utf-8")
-        yield f"postgresql://digitocr@127.0.0.1:{port}/"
-        run(pg_ctl, "-D", data, "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -353,3 +309,132 @@ def draw() -> Any:
         noon = NOON
 
     return Draw
+
+
+# What waits for a person
+
+FORM = """\
+name = "tally"
+version = 1
+[[pages]]
+width = 100
+height = 100
+dpi = 100
+""" + "".join(
+    f"""
+[[fields]]
+name = "{name}"
+box = [5, {10 + 10 * i}, 85, {18 + 10 * i}]
+kind = "open"
+type = "integer"
+{more}
+"""
+    for i, (name, more) in enumerate(
+        [
+            ("a", ""),
+            ("b", ""),
+            ("sum", ""),
+            ("small", 'checks = [{rule = "range", max = 50}]'),
+            ("twice", "double_key = true"),
+        ]
+    )
+)
+FORM += """
+[[rules]]
+rule = "sum"
+of = ["a", "b"]
+equals = "sum"
+"""
+LOW = (Reason.LOW_CONFIDENCE,)
+
+
+@dataclass
+class Floor:
+    """A database with pages of the form above, and one person at a time."""
+
+    engine: Engine
+    draw: Any
+    now: Any
+    count: int = 0
+
+    def read(self, *fields: Any, document: str = "d") -> None:
+        """Store a page; a field is (name, text, reasons, confidences of its digits)."""
+        with schema.writing(self.engine) as session:
+            self._store(session, fields, document)
+        self.fill()
+
+    def _store(self, session: Any, fields: Any, document: str) -> None:
+        form = replace(templates.from_source(FORM), fingerprint="a" * 64, title="Tally")
+        known = {field.name: field for field in form.fields}
+        readings = []
+        for name, value, reasons, sure in fields:
+            drawn = self.draw.reading(name, value, reasons=reasons, document=document)
+            glyphs = tuple(
+                GlyphReading(g.box, (Hypothesis(g.text, c), Hypothesis("7", 1 - c)), g.image)
+                for g, c in zip(drawn.glyphs, sure, strict=False)
+            )
+            best = () if value is None else (Hypothesis(value, 0.985),)
+            readings.append(replace(drawn, field=known[name], glyphs=glyphs, hypotheses=best))
+        store.open_batch(session, "monday", self.now)
+        store.register_form(session, form)
+        store.register_model(session, self.draw.model)
+        store.add_arrival(
+            session, "monday", f"{document}.png", Document(document * 64, 1), "png", self.now
+        )
+        store.save_page(
+            session, self.draw.page(*readings, document=document),
+            model=self.draw.model.fingerprint, now=self.now, again=True,
+        )  # fmt: skip
+
+    def fill(self) -> None:
+        with schema.writing(self.engine) as session:
+            while items.fill(session):
+                pass
+
+    def many(self, count: int, value: str = "5") -> None:
+        """Store `count` pages with one doubtful digit each."""
+        with schema.writing(self.engine) as session:
+            for number in range(count):
+                doubtful = ("a", value, LOW, [0.5 + number / 1000])
+                self._store(session, [doubtful], chr(0x100 + number))
+        self.fill()
+
+    def waiting(self) -> dict[tuple[str, str], int]:
+        with schema.reading(self.engine) as session:
+            return {(w.queue, w.label): w.number for w in review.waiting(session)}
+
+    def take(
+        self, queue: Queue, label: str | None = None, who: str = "ana", **more: Any
+    ) -> Any:
+        with schema.writing(self.engine) as session:
+            more = {"now": self.now, "limit": 200} | more
+            return claims.take(session, queue, label=label, reviewer=who, **more)
+
+    def save(self, claim: Any, marks: dict[int, str] | None = None, who: str = "ana",
+             **more: Any) -> Any:  # fmt: skip
+        with schema.writing(self.engine) as session:
+            more = {"now": self.now} | more
+            return deciding.save_group(session, claim.id, marks or {}, reviewer=who, **more)
+
+    def undo(self, claim: Any, who: str = "ana", **more: Any) -> Any:
+        with schema.writing(self.engine) as session:
+            more = {"now": self.now} | more
+            return undoing.undo(session, claim.id, reviewer=who, **more)
+
+    def rows(self, **filters: Any) -> Any:
+        with schema.reading(self.engine) as session:
+            return export.rows(session, **filters)
+
+    def values(self) -> dict[str, tuple[str | None, str]]:
+        frame = self.rows().astype(object)
+        frame = frame.where(frame.notna(), None)
+        return {r["field"]: (r["value"], r["status"]) for r in frame.to_dict("records")}
+
+    def decisions(self) -> list[Any]:
+        with schema.reading(self.engine) as session:
+            return list(session.scalars(select(tables.Decision).order_by(tables.Decision.id)))
+
+
+@pytest.fixture
+def floor(engine: Engine, draw: Any) -> Floor:
+    return Floor(engine, draw, draw.noon)

@@ -67,7 +67,7 @@ class Office:
         """
         now = self.draw.noon + timedelta(minutes=minutes)
         with schema.writing(self.engine) as session:
-            audits.draw(session, count, np.random.default_rng(7), batch=None)
+            audits.draw(session, count, np.random.default_rng(7), now=now)
         readings: list[int] = []
         for _ in range(2 if twice else 1):
             with schema.writing(self.engine) as session:
@@ -157,7 +157,9 @@ def test_one_drawn_and_then_decided_by_who_saw_the_reading_counts_as_wrong(
 ) -> None:
     office.read(2)
     with schema.writing(office.engine) as session:
-        audits.draw(session, 50, np.random.default_rng(1))
+        audits.draw(
+            session, 50, np.random.default_rng(1), now=office.draw.noon + timedelta(minutes=1)
+        )
     office.decide(1)
     found = office.meter()
     assert (found.certificate.audited, found.certificate.wrong, found.waiting) == (1, 1, 49)

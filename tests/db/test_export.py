@@ -252,3 +252,18 @@ def test_wide_of_nothing_is_nothing(desk: Any, format: Format) -> None:
     frame = export.wide(desk.rows())
     assert list(frame.columns) == list(export.PAGE_KEYS)
     assert export.write(frame, format, io.BytesIO()) == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 1000])
+def test_wide_rows_in_parts_are_those_of_the_whole(full: Any, size: int) -> None:
+    whole = export.wide(full.rows())
+    with schema.reading(full.engine) as session:
+        parts = list(export.wide_chunks(session, size=size))
+    assert len(parts) > 1 or size == 1000
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
+
+
+def test_wide_rows_of_nothing_are_a_header(desk: Any) -> None:
+    with schema.reading(desk.engine) as session:
+        (part,) = export.wide_chunks(session)
+    assert (list(part.columns), len(part)) == (list(export.PAGE_KEYS), 0)

@@ -4,151 +4,34 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from digitocr import templates
-from digitocr.db import audits, claims, deciding, export, items, review, schema, store, tables
+from digitocr.db import (
+    audits,
+    claims,
+    deciding,
+    items,
+    review,
+    schema,
+    store,
+    tables,
+)
 from digitocr.db.claims import ClaimError
 from digitocr.db.deciding import Said
 from digitocr.db.tables import ItemState, Queue
 from digitocr.errors import UsageError
-from digitocr.types import Document, FieldStatus, GlyphReading, Hypothesis, Reason, Screen
+from digitocr.types import FieldStatus, Reason, Screen
 
-FORM = """\
-name = "tally"
-version = 1
-[[pages]]
-width = 100
-height = 100
-dpi = 100
-""" + "".join(
-    f"""
-[[fields]]
-name = "{name}"
-box = [5, {10 + 10 * i}, 85, {18 + 10 * i}]
-kind = "open"
-type = "integer"
-{more}
-"""
-    for i, (name, more) in enumerate(
-        [
-            ("a", ""),
-            ("b", ""),
-            ("sum", ""),
-            ("small", 'checks = [{rule = "range", max = 50}]'),
-            ("twice", "double_key = true"),
-        ]
-    )
-)
-FORM += """
-[[rules]]
-rule = "sum"
-of = ["a", "b"]
-equals = "sum"
-"""
 LOW = (Reason.LOW_CONFIDENCE,)
 
 
-@dataclass
-class Floor:
-    """A database with pages of the form above, and one person at a time."""
-
-    engine: Engine
-    draw: Any
-    now: Any
-    count: int = 0
-
-    def read(self, *fields: Any, document: str = "d") -> None:
-        """Store a page; a field is (name, text, reasons, confidences of its digits)."""
-        with schema.writing(self.engine) as session:
-            self._store(session, fields, document)
-        self.fill()
-
-    def _store(self, session: Any, fields: Any, document: str) -> None:
-        form = replace(templates.from_source(FORM), fingerprint="a" * 64, title="Tally")
-        known = {field.name: field for field in form.fields}
-        readings = []
-        for name, value, reasons, sure in fields:
-            drawn = self.draw.reading(name, value, reasons=reasons, document=document)
-            glyphs = tuple(
-                GlyphReading(g.box, (Hypothesis(g.text, c), Hypothesis("7", 1 - c)), g.image)
-                for g, c in zip(drawn.glyphs, sure, strict=False)
-            )
-            best = () if value is None else (Hypothesis(value, 0.985),)
-            readings.append(replace(drawn, field=known[name], glyphs=glyphs, hypotheses=best))
-        store.open_batch(session, "monday", self.now)
-        store.register_form(session, form)
-        store.register_model(session, self.draw.model)
-        store.add_arrival(
-            session, "monday", f"{document}.png", Document(document * 64, 1), "png", self.now
-        )
-        store.save_page(
-            session, self.draw.page(*readings, document=document),
-            model=self.draw.model.fingerprint, now=self.now, again=True,
-        )  # fmt: skip
-
-    def fill(self) -> None:
-        with schema.writing(self.engine) as session:
-            while items.fill(session):
-                pass
-
-    def many(self, count: int, value: str = "5") -> None:
-        """Store `count` pages with one doubtful digit each."""
-        with schema.writing(self.engine) as session:
-            for number in range(count):
-                doubtful = ("a", value, LOW, [0.5 + number / 1000])
-                self._store(session, [doubtful], chr(0x100 + number))
-        self.fill()
-
-    def waiting(self) -> dict[tuple[str, str], int]:
-        with schema.reading(self.engine) as session:
-            return {(w.queue, w.label): w.number for w in review.waiting(session)}
-
-    def take(
-        self, queue: Queue, label: str | None = None, who: str = "ana", **more: Any
-    ) -> Any:
-        with schema.writing(self.engine) as session:
-            more = {"now": self.now, "limit": 200} | more
-            return claims.take(session, queue, label=label, reviewer=who, **more)
-
-    def save(self, claim: Any, marks: dict[int, str] | None = None, who: str = "ana",
-             **more: Any) -> Any:  # fmt: skip
-        with schema.writing(self.engine) as session:
-            more = {"now": self.now} | more
-            return deciding.save_group(session, claim.id, marks or {}, reviewer=who, **more)
-
-    def undo(self, claim: Any, who: str = "ana", **more: Any) -> Any:
-        with schema.writing(self.engine) as session:
-            more = {"now": self.now} | more
-            return deciding.undo(session, claim.id, reviewer=who, **more)
-
-    def rows(self, **filters: Any) -> Any:
-        with schema.reading(self.engine) as session:
-            return export.rows(session, **filters)
-
-    def values(self) -> dict[str, tuple[str | None, str]]:
-        frame = self.rows().astype(object)
-        frame = frame.where(frame.notna(), None)
-        return {r["field"]: (r["value"], r["status"]) for r in frame.to_dict("records")}
-
-    def decisions(self) -> list[Any]:
-        with schema.reading(self.engine) as session:
-            return list(session.scalars(select(tables.Decision).order_by(tables.Decision.id)))
-
-
-@pytest.fixture
-def floor(engine: Engine, draw: Any) -> Floor:
-    return Floor(engine, draw, draw.noon)
-
-
-def test_a_doubtful_digit_waits_among_its_like_and_the_value_follows(floor: Floor) -> None:
+def test_a_doubtful_digit_waits_among_its_like_and_the_value_follows(floor: Any) -> None:
     floor.read(("a", "52", LOW, [0.6, 0.999]), ("b", "", (), []))
     assert floor.waiting() == {("group", "5"): 1}
     claim = floor.take(Queue.GROUP, "5")
@@ -158,7 +41,7 @@ def test_a_doubtful_digit_waits_among_its_like_and_the_value_follows(floor: Floo
     assert floor.waiting() == {}
 
 
-def test_a_corrected_digit_corrects_the_value(floor: Floor) -> None:
+def test_a_corrected_digit_corrects_the_value(floor: Any) -> None:
     floor.read(("a", "52", LOW, [0.6, 0.999]))
     floor.save(floor.take(Queue.GROUP, "5"), {0: "3"})
     assert floor.values()["a"] == ("32", "corrected")
@@ -166,7 +49,7 @@ def test_a_corrected_digit_corrects_the_value(floor: Floor) -> None:
     assert kinds == [(False, "corrected", "3", False), (True, "corrected", "32", True)]
 
 
-def test_a_value_follows_only_when_every_digit_in_doubt_is_decided(floor: Floor) -> None:
+def test_a_value_follows_only_when_every_digit_in_doubt_is_decided(floor: Any) -> None:
     floor.read(("a", "56", LOW, [0.6, 0.7]))
     floor.save(floor.take(Queue.GROUP, "5"))
     assert floor.values()["a"] == (None, "review")
@@ -175,28 +58,28 @@ def test_a_value_follows_only_when_every_digit_in_doubt_is_decided(floor: Floor)
 
 
 @pytest.mark.parametrize("mark", ["blank", "none", "?"])
-def test_what_is_no_digit_sends_the_whole_field_to_a_look(floor: Floor, mark: str) -> None:
+def test_what_is_no_digit_sends_the_whole_field_to_a_look(floor: Any, mark: str) -> None:
     floor.read(("a", "56", LOW, [0.6, 0.7]))
     floor.save(floor.take(Queue.GROUP, "5"), {0: mark})
     assert floor.values()["a"] == (None, "review")
     assert floor.waiting() == {("field", "tally"): 1}
 
 
-def test_a_digit_that_breaks_a_check_sends_the_field_to_a_look(floor: Floor) -> None:
+def test_a_digit_that_breaks_a_check_sends_the_field_to_a_look(floor: Any) -> None:
     floor.read(("small", "42", LOW, [0.6, 0.999]))
     floor.save(floor.take(Queue.GROUP, "4"), {0: "9"})
     assert floor.values()["small"] == (None, "review")
     assert floor.waiting() == {("field", "tally"): 1}
 
 
-def test_a_digit_that_breaks_a_sum_makes_a_conflict(floor: Floor) -> None:
+def test_a_digit_that_breaks_a_sum_makes_a_conflict(floor: Any) -> None:
     floor.read(("a", "5", LOW, [0.6]), ("b", "2", (), [1.0]), ("sum", "7", (), [1.0]))
     floor.save(floor.take(Queue.GROUP, "5"), {0: "3"})
     assert floor.values()["a"] == (None, "review")
     assert floor.waiting() == {("conflict", "tally"): 1}
 
 
-def test_a_decision_on_the_field_supersedes_its_digits(floor: Floor) -> None:
+def test_a_decision_on_the_field_supersedes_its_digits(floor: Any) -> None:
     floor.read(("a", "52", LOW, [0.6, 0.7]))
     claim = floor.take(Queue.GROUP, "5")
     with schema.writing(floor.engine) as session:
@@ -210,7 +93,7 @@ def test_a_decision_on_the_field_supersedes_its_digits(floor: Floor) -> None:
     assert floor.waiting() == {}
 
 
-def test_where_readings_wait(floor: Floor) -> None:
+def test_where_readings_wait(floor: Any) -> None:
     floor.read(
         ("a", "1", ("rule:sum-sum",), [1.0]),
         ("b", None, (Reason.UNREADABLE,), []),
@@ -222,7 +105,7 @@ def test_where_readings_wait(floor: Floor) -> None:
     }  # fmt: skip
 
 
-def test_a_page_read_anew_closes_what_waited_and_keeps_what_was_said(floor: Floor) -> None:
+def test_a_page_read_anew_closes_what_waited_and_keeps_what_was_said(floor: Any) -> None:
     floor.read(("a", "5", LOW, [0.6]), ("b", "6", LOW, [0.6]))
     floor.save(floor.take(Queue.GROUP, "5"))
     floor.read(("a", "5", LOW, [0.6]), ("b", "8", LOW, [0.6]))
@@ -230,7 +113,7 @@ def test_a_page_read_anew_closes_what_waited_and_keeps_what_was_said(floor: Floo
     assert floor.values()["a"] == ("5", "confirmed")
 
 
-def test_two_people_never_hold_one_digit(floor: Floor) -> None:
+def test_two_people_never_hold_one_digit(floor: Any) -> None:
     floor.many(12)
     first, second = floor.take(Queue.GROUP, "5", limit=7), floor.take(Queue.GROUP, "5", "ben")
     held = [{c.item for c in claim.cells} for claim in (first, second)]
@@ -239,7 +122,7 @@ def test_two_people_never_hold_one_digit(floor: Floor) -> None:
     assert floor.take(Queue.GROUP, "5", who="eve") is None
 
 
-def test_the_least_sure_come_first(floor: Floor) -> None:
+def test_the_least_sure_come_first(floor: Any) -> None:
     floor.many(5)
     claim = floor.take(Queue.GROUP, "5", limit=2)
     with schema.reading(floor.engine) as session:
@@ -247,7 +130,7 @@ def test_the_least_sure_come_first(floor: Floor) -> None:
     assert sorted(sure.values()) == [0.5, 0.501]
 
 
-def test_an_expired_claim_goes_to_another_and_is_refused_by_place(floor: Floor) -> None:
+def test_an_expired_claim_goes_to_another_and_is_refused_by_place(floor: Any) -> None:
     floor.many(4)
     late = floor.take(Queue.GROUP, "5")
     floor.now += timedelta(seconds=claims.LEASE_S + 1)
@@ -259,14 +142,14 @@ def test_an_expired_claim_goes_to_another_and_is_refused_by_place(floor: Floor) 
     assert floor.save(other, who="ben").saved == 3
 
 
-def test_an_expired_claim_that_nobody_took_is_saved_whole(floor: Floor) -> None:
+def test_an_expired_claim_that_nobody_took_is_saved_whole(floor: Any) -> None:
     floor.many(3)
     claim = floor.take(Queue.GROUP, "5")
     floor.now += timedelta(hours=5)
     assert floor.save(claim).dropped == ()
 
 
-def test_a_claim_is_renewed_and_released(floor: Floor) -> None:
+def test_a_claim_is_renewed_and_released(floor: Any) -> None:
     floor.many(2)
     claim = floor.take(Queue.GROUP, "5")
     floor.now += timedelta(seconds=claims.LEASE_S - 1)
@@ -279,7 +162,7 @@ def test_a_claim_is_renewed_and_released(floor: Floor) -> None:
     assert len(floor.take(Queue.GROUP, "5", who="ben").cells) == 2
 
 
-def test_what_an_old_page_gives_back_late_stays_with_the_new_one(floor: Floor) -> None:
+def test_what_an_old_page_gives_back_late_stays_with_the_new_one(floor: Any) -> None:
     floor.many(2)
     claim = floor.take(Queue.GROUP, "5")
     floor.now += timedelta(seconds=3)
@@ -290,7 +173,7 @@ def test_what_an_old_page_gives_back_late_stays_with_the_new_one(floor: Floor) -
     assert floor.save(claim).saved == 2
 
 
-def test_a_claim_is_gone_on_with_after_a_reload(floor: Floor) -> None:
+def test_a_claim_is_gone_on_with_after_a_reload(floor: Any) -> None:
     floor.many(3)
     claim = floor.take(Queue.GROUP, "5")
     with schema.writing(floor.engine) as session:
@@ -304,7 +187,7 @@ def test_a_claim_is_gone_on_with_after_a_reload(floor: Floor) -> None:
         assert claims.resume(session, claim.id, reviewer="ana", now=floor.now) is None
 
 
-def test_saving_twice_is_saving_once(floor: Floor) -> None:
+def test_saving_twice_is_saving_once(floor: Any) -> None:
     floor.many(3)
     claim = floor.take(Queue.GROUP, "5")
     assert floor.save(claim, {1: "8"}).saved == 3
@@ -313,7 +196,7 @@ def test_saving_twice_is_saving_once(floor: Floor) -> None:
     assert len(floor.decisions()) == before
 
 
-def test_a_page_of_somebody_else_is_refused(floor: Floor) -> None:
+def test_a_page_of_somebody_else_is_refused(floor: Any) -> None:
     floor.many(2)
     claim = floor.take(Queue.GROUP, "5")
     with pytest.raises(ClaimError, match="not yours"):
@@ -321,21 +204,21 @@ def test_a_page_of_somebody_else_is_refused(floor: Floor) -> None:
 
 
 @pytest.mark.parametrize("marks", [{0: "12"}, {0: ""}, {9: "1"}, {-1: "1"}])
-def test_marks_that_are_none_are_refused(floor: Floor, marks: dict[int, str]) -> None:
+def test_marks_that_are_none_are_refused(floor: Any, marks: dict[int, str]) -> None:
     floor.many(2)
     with pytest.raises(UsageError, match="no such thing"):
         floor.save(floor.take(Queue.GROUP, "5"), marks)
     assert floor.decisions() == []
 
 
-def test_what_is_postponed_waits_on(floor: Floor) -> None:
+def test_what_is_postponed_waits_on(floor: Any) -> None:
     floor.many(3)
     claim = floor.take(Queue.GROUP, "5")
     assert floor.save(claim, {1: "8"}, postpone=True).saved == 1
     assert floor.waiting() == {("group", "5"): 2}
 
 
-def test_undo_adds_rows_and_deletes_none(floor: Floor) -> None:
+def test_undo_adds_rows_and_deletes_none(floor: Any) -> None:
     floor.many(3)
     claim = floor.take(Queue.GROUP, "5")
     floor.save(claim, {1: "8", 2: "?"})
@@ -351,7 +234,7 @@ def test_undo_adds_rows_and_deletes_none(floor: Floor) -> None:
     assert set(floor.rows()["status"]) == {"confirmed"}
 
 
-def test_undo_is_refused_after_a_while(floor: Floor) -> None:
+def test_undo_is_refused_after_a_while(floor: Any) -> None:
     floor.many(1)
     claim = floor.take(Queue.GROUP, "5")
     floor.save(claim)
@@ -359,7 +242,7 @@ def test_undo_is_refused_after_a_while(floor: Floor) -> None:
         floor.undo(claim, now=floor.now + timedelta(minutes=16))
 
 
-def test_undo_leaves_alone_what_was_decided_since(floor: Floor) -> None:
+def test_undo_leaves_alone_what_was_decided_since(floor: Any) -> None:
     floor.read(("a", "5", LOW, [0.6]), ("b", "5", LOW, [0.6]))
     claim = floor.take(Queue.GROUP, "5")
     floor.save(claim)
@@ -372,7 +255,7 @@ def test_undo_leaves_alone_what_was_decided_since(floor: Floor) -> None:
     assert sorted(status for _, status in floor.values().values()) == ["corrected", "review"]
 
 
-def test_undoing_a_second_thought_says_the_first_again(floor: Floor) -> None:
+def test_undoing_a_second_thought_says_the_first_again(floor: Any) -> None:
     floor.read(("a", "5", (Reason.JUNK,), [0.6]))
     with schema.writing(floor.engine) as session:
         reading = session.scalars(select(tables.Reading.id)).one()
@@ -390,7 +273,7 @@ def test_undoing_a_second_thought_says_the_first_again(floor: Floor) -> None:
     assert floor.values()["a"] == ("6", "corrected")
 
 
-def test_decisions_cannot_be_changed_or_deleted(floor: Floor) -> None:
+def test_decisions_cannot_be_changed_or_deleted(floor: Any) -> None:
     floor.many(1)
     floor.save(floor.take(Queue.GROUP, "5"))
     for change in ("UPDATE decisions SET text = '1'", "DELETE FROM decisions"):
@@ -398,14 +281,14 @@ def test_decisions_cannot_be_changed_or_deleted(floor: Floor) -> None:
             one.execute(text(change))
 
 
-def key(floor: Floor, queue: Queue, keyed: str | None, who: str = "ana") -> Any:
+def key(floor: Any, queue: Queue, keyed: str | None, who: str = "ana") -> Any:
     claim = floor.take(queue, who=who, limit=1)
     with schema.writing(floor.engine) as session:
         deciding.save_keyed(session, claim.id, {0: keyed}, reviewer=who, now=floor.now)
     return claim
 
 
-def test_keyed_blind_as_it_was_read_is_confirmed(floor: Floor) -> None:
+def test_keyed_blind_as_it_was_read_is_confirmed(floor: Any) -> None:
     floor.read(("twice", "42", (Reason.DOUBLE_KEY,), [1.0, 1.0]))
     key(floor, Queue.BLIND, "42")
     assert floor.values()["twice"] == ("42", "confirmed")
@@ -413,7 +296,7 @@ def test_keyed_blind_as_it_was_read_is_confirmed(floor: Floor) -> None:
     assert (decision.screen, decision.shown) == ("blind", False)
 
 
-def test_keyed_blind_otherwise_goes_to_somebody_else(floor: Floor) -> None:
+def test_keyed_blind_otherwise_goes_to_somebody_else(floor: Any) -> None:
     floor.read(("twice", "42", (Reason.DOUBLE_KEY,), [1.0, 1.0]))
     key(floor, Queue.BLIND, "43")
     assert floor.values()["twice"] == (None, "review")
@@ -427,19 +310,19 @@ def test_keyed_blind_otherwise_goes_to_somebody_else(floor: Floor) -> None:
     assert floor.values()["twice"] == ("43", "corrected")
 
 
-def audited(floor: Floor, count: int = 5) -> None:
+def audited(floor: Any, count: int = 5) -> None:
     for number in range(count):
         floor.read(("a", "31", (), [1.0, 1.0]), document=f"{number:x}")
     with schema.writing(floor.engine) as session:
-        assert audits.draw(session, count, np.random.default_rng(1)) == count
+        assert audits.draw(session, count, np.random.default_rng(1), now=floor.now) == count
 
 
-def standing(floor: Floor) -> audits.AuditStanding:
+def standing(floor: Any) -> audits.AuditStanding:
     with schema.reading(floor.engine) as session:
         return audits.standing(session)
 
 
-def test_an_audit_that_agrees_counts_as_right(floor: Floor) -> None:
+def test_an_audit_that_agrees_counts_as_right(floor: Any) -> None:
     audited(floor)
     assert standing(floor).waiting == 5
     for _ in range(5):
@@ -453,7 +336,7 @@ def test_an_audit_that_agrees_counts_as_right(floor: Floor) -> None:
 
 
 def test_an_audit_that_disagrees_counts_as_wrong_until_it_is_keyed_once_more(
-    floor: Floor,
+    floor: Any,
 ) -> None:
     audited(floor, 2)
     with schema.writing(floor.engine) as session:
@@ -477,7 +360,7 @@ def test_an_audit_that_disagrees_counts_as_wrong_until_it_is_keyed_once_more(
     ("second", "status"), [("13", FieldStatus.CORRECTED), ("77", FieldStatus.ILLEGIBLE)]
 )
 def test_two_keyings_against_the_machine_count_as_wrong(
-    floor: Floor, second: str, status: FieldStatus
+    floor: Any, second: str, status: FieldStatus
 ) -> None:
     audited(floor, 1)
     key(floor, Queue.AUDIT, "13")
@@ -487,13 +370,13 @@ def test_two_keyings_against_the_machine_count_as_wrong(
     assert standing(floor).bound == 1.0
 
 
-def test_what_was_drawn_is_not_drawn_again(floor: Floor) -> None:
+def test_what_was_drawn_is_not_drawn_again(floor: Any) -> None:
     audited(floor, 4)
     with schema.writing(floor.engine) as session:
-        assert audits.draw(session, 9, np.random.default_rng(2)) == 0
+        assert audits.draw(session, 9, np.random.default_rng(2), now=floor.now) == 0
 
 
-def test_seeds_are_known_digits_under_a_wrong_class_and_change_nothing(floor: Floor) -> None:
+def test_seeds_are_known_digits_under_a_wrong_class_and_change_nothing(floor: Any) -> None:
     audited(floor, 3)
     for _ in range(3):
         key(floor, Queue.AUDIT, "31")
@@ -518,7 +401,7 @@ def test_seeds_are_known_digits_under_a_wrong_class_and_change_nothing(floor: Fl
     assert {d.glyph_id for d in floor.decisions()} & {s.glyph_id for s in seeds} == set()
 
 
-def test_counts_are_what_a_count_gives(floor: Floor) -> None:
+def test_counts_are_what_a_count_gives(floor: Any) -> None:
     floor.many(6)
     floor.read(
         ("a", "56", LOW, [0.6, 0.7]), ("b", None, (Reason.UNREADABLE,), []), document="f"
@@ -539,7 +422,7 @@ def test_counts_are_what_a_count_gives(floor: Floor) -> None:
     assert before == counted == floor.waiting()
 
 
-def test_people_who_claim_and_save_at_once_share_nothing(floor: Floor) -> None:
+def test_people_who_claim_and_save_at_once_share_nothing(floor: Any) -> None:
     floor.many(48)
     gate = threading.Barrier(4)
 

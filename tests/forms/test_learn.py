@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 
 from digitocr import synth, templates
+from digitocr.cli.learning import judge_with
 from digitocr.forms import stack
 from digitocr.forms.fill import fill
 from digitocr.forms.learn import learn
 from digitocr.forms.values import draw_values
 from digitocr.forms.writing_toml import text_of
+from digitocr.settings import Settings
 from digitocr.synth import Damage
 from digitocr.types import Document, FieldKind, Page
 
@@ -176,7 +178,8 @@ def test_a_form_that_was_drawn_and_filled_is_learned_back(form, learned):
 def test_bad_scans_are_learned_from_as_well(form, count, dpi, strength, damage):
     pages = filled(form, count, dpi=dpi, strength=strength, damage=damage)
     images = scanned([image for image, _ in pages], dpi)
-    assert_the_same(form, learn(images, "x", max_residual_mm=0.8))
+    judge = judge_with(Settings())
+    assert_the_same(form, learn(images, "x", max_residual_mm=0.8, judge=judge))
 
 
 @pytest.mark.slow
@@ -208,6 +211,20 @@ def test_pages_of_other_forms_do_not_spoil_the_blank_and_are_named(six, learned,
     blank = again.pages[0].template.reference
     assert (blank[680:700, 650:880] > 200).all()  # where the strangers have a line
     assert (blank[650:670, 650:880] < 200).mean() > 0.1  # and where the form has one
+    kinds = [(p.field.kind, p.field.cells) for p in again.pages[0].proposals]
+    assert kinds == [(p.field.kind, p.field.cells) for p in learned.pages[0].proposals]
+
+
+@pytest.mark.slow
+def test_another_print_of_the_form_is_told_apart_and_named(six, learned, tmp_path):
+    def shifted(picture):  # set anew: the left half a millimetre lower, and nothing else
+        picture[220:, :560] = np.roll(picture[220:, :560], 6, axis=0)
+
+    other = drawn(tmp_path / "anew", shifted)
+    moved = [image for image, _ in filled(other, 3, seed=21)]
+    again = learn(scanned([*moved, *six]), "x", max_residual_mm=0.8)
+    assert {one.source for one in again.unfit} == {"scan 0", "scan 1", "scan 2"}
+    assert all("another print" in one.cause for one in again.unfit)
     kinds = [(p.field.kind, p.field.cells) for p in again.pages[0].proposals]
     assert kinds == [(p.field.kind, p.field.cells) for p in learned.pages[0].proposals]
 

@@ -4,14 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from digitocr.imaging.cells import (
-    decimal_dot,
-    find_cells,
-    find_combs,
-    find_lines,
-    find_rules,
-    rows_of_boxes,
-)
+from digitocr.imaging.cells import find_cells, rows_of_boxes
+from digitocr.imaging.combs import decimal_dot, find_combs, find_rules
+from digitocr.imaging.lines import find_lines
 from digitocr.types import Box
 
 DPI = 150.0
@@ -101,3 +96,31 @@ def test_pictures_are_left_as_they_are(page):
     before = page.copy()
     lines_of(page)
     assert np.array_equal(page, before)
+
+
+def zero_in(picture, left, top):
+    """Draw a zero with straight sides and a tail that touches the right line of its box."""
+    cv2.rectangle(picture, (left + 12, top + 12), (left + 34, top + 40), 0, 3)
+    cv2.line(picture, (left + 34, top + 30), (left + 47, top + 30), 0, 3)
+
+
+@pytest.mark.parametrize("places", [(2,), (0,), (4,), (1, 2), (0, 4)])
+@pytest.mark.parametrize("step", [48, 56])
+def test_a_digit_that_all_wrote_does_not_break_its_row(page, places, step):
+    boxes(page, 60, 60, 5, step=step)
+    for place in places:
+        zero_in(page, 60 + place * step, 60)
+    lines = lines_of(page)
+    cells = find_cells(lines)
+    assert len(cells) < 5  # what is written broke a cell: there is something to mend
+    (row,) = rows_of_boxes(cells, lines)
+    assert [round((cell.left - 60) / step) for cell in row] == [0, 1, 2, 3, 4]
+
+
+def test_a_row_does_not_go_on_where_no_position_is_printed(page):
+    boxes(page, 60, 60, 3)
+    zero_in(page, 204, 60)  # beside the last box, on paper
+    boxes(page, 60, 200, 2)
+    cv2.rectangle(page, (156, 200), (240, 252), 100, 2)  # a wider box
+    lines = lines_of(page)
+    assert [len(row) for row in rows_of_boxes(find_cells(lines), lines)] == [3, 2, 1]

@@ -148,3 +148,34 @@ def test_a_fine_scan_keeps_hairlines_and_a_coarse_one_is_left_alone(form, lay):
     assert found.gray[found.box.top + 15, x - 2 : x + 4].min() < 120
     coarse = registered(template, image, np.eye(3))
     assert spread(coarse).image is image
+
+
+@pytest.mark.parametrize("slope", [-0.03, -0.015, 0.015, 0.03])
+def test_print_around_a_field_says_how_it_lies_on_paper_that_is_bent(form, slope):
+    box = Box(540, 700, 740, 750)
+    field = replace(FIELD, box=box)
+    clean = form.reference.copy()
+    clean[box.top : box.bottom, box.left : box.right] = 255
+    page = clean.copy()
+    for x in (box.left + 20, box.right - 20):
+        cv2.circle(page, (x, 725), 8, 0, -1)
+    lower = np.array([[1, 0, 0], [slope, 1, -400 * slope]])  # more and more to the right
+    h, w = page.shape
+    bent = cv2.warpAffine(page, lower, (w, h), borderValue=255)
+    template = replace(form, reference=clean)
+    x, y = (v.ravel().astype(float) for v in np.meshgrid(range(50, w, 100), range(50, h, 100)))
+    marks = np.column_stack([x, y, np.ones_like(x), np.zeros_like(x), slope * (x - 400)])
+    marks[::7, 2:] = 0, np.nan, np.nan  # not found
+    marks[3, 4] += 12  # found on the line below
+    known = registered(template, bent, np.eye(3), residual=4.0, marks=marks)
+
+    def discs(page):
+        found = isolate(spread(page), field)
+        inside = cv2.connectedComponentsWithStats((found.gray < 100).astype(np.uint8))[3][1:]
+        size = cv2.connectedComponentsWithStats((found.gray < 100).astype(np.uint8))[2][1:, 4]
+        two = inside[np.argsort(-size)[:2]]
+        return two[np.argsort(two[:, 0])][:, 1] / found.scale + found.origin[1]
+
+    assert np.abs(discs(known) - 725).max() < 1.5
+    unknown = discs(replace(known, marks=marks[:, :3]))
+    assert np.ptp(unknown) > 2 * max(np.ptp(discs(known)), 1.0)

@@ -50,6 +50,15 @@ def test_digits_come_out_as_high_however_much_paper_is_around_them(height, foot)
     assert 18 <= rows[-1] - rows[0] + 1 <= 28
 
 
+def test_a_large_digit_before_small_ones_is_not_cut():
+    # The zeros change most along their rows; the 5 sticks out of these by its half.
+    gray = written("000", height=110, foot=80, size=1.0)
+    cv2.putText(gray, "5", (2, 84), cv2.FONT_HERSHEY_SIMPLEX, 2.6, 40, 3)
+    line = find_lines(gray)[0].box
+    rows = np.flatnonzero((gray[:, :28] < 100).any(axis=1))
+    assert line.top <= rows[0] and rows[-1] < line.bottom
+
+
 def test_a_rule_does_not_take_the_place_of_the_writing():
     gray = written(height=120, foot=60, ink=90)
     gray[100:104] = 0  # solid

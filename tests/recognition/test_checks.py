@@ -88,7 +88,9 @@ def test_a_date_written_down_is_read_back(day, date_format):
     assert failed_checks(dated, digits) == ()
 
 
-@pytest.mark.parametrize("digits", ["30022024", "29022023", "00012024", "01132024", "1012024"])
+@pytest.mark.parametrize(
+    "digits", ["30022024", "29022023", "00012024", "01132024", "1012024", "21069023"]
+)
 def test_what_is_no_day_stays_as_written_and_fails(digits):
     dated = field(FieldType.DATE)
     assert parse_date(digits, "DDMMYYYY") is None

@@ -57,7 +57,6 @@ def _beside(path: str) -> Any:
 
 
 _databases = _beside("tests/db/conftest.py")
-cluster = _databases.cluster
 postgres_database = _databases.postgres_database
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 CHROMIUM = "/usr/bin/chromium"
@@ -203,9 +202,21 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def url(filled: Path, tmp_path: Path) -> str:
-    shutil.copy(filled, tmp_path / "review.db")
+@pytest.fixture(scope="session")
+def filled_server(postgres_database: Callable[..., str]) -> Callable[[], str]:
+    """Fill a PostgreSQL database once; tests work on copies."""
+    url = postgres_database()
+    engine = schema.connect(url, create=False)
+    fill(engine, 31)
+    engine.dispose()
+    return lambda: postgres_database(url.rsplit("/", 1)[1])
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("filled_server")())
+    shutil.copy(request.getfixturevalue("filled"), tmp_path / "review.db")
     return f"sqlite:///{tmp_path / 'review.db'}"
 
 
@@ -222,15 +233,15 @@ class Served:
     def base(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def link(self, who: str = "ana") -> str:
-        return self.base + self.desk.door.make_link(who)
+    def link(self, who: str = "ana", *, supervisor: bool = False) -> str:
+        return self.base + self.desk.door.make_link(who, supervisor=supervisor)
 
     @contextlib.contextmanager
-    def client(self, who: str = "ana") -> Iterator[httpx.Client]:
+    def client(self, who: str = "ana", *, supervisor: bool = False) -> Iterator[httpx.Client]:
         """Let a client in that sends what our pages send."""
         headers = {"origin": self.base}
         with httpx.Client(base_url=self.base, headers=headers, timeout=30) as client:
-            answer = client.get(self.desk.door.make_link(who))
+            answer = client.get(self.link(who, supervisor=supervisor))
             assert answer.status_code == 303
             page = client.get("/try").text
             client.headers["x-csrf"] = page.split('name="csrf" content="')[1].split('"')[0]
@@ -242,7 +253,7 @@ def serving(url: str, port: int = 0) -> Iterator[Served]:
     engine = schema.connect(url, create=False)
     listener = socket.create_server(("127.0.0.1", port))
     port = listener.getsockname()[1]
-    application, desk = review_app.make_app(engine, Settings(), port=port)
+    application, desk = review_app.make_app(engine, Settings(database=url), port=port)
     server = uvicorn.Server(
         uvicorn.Config(application, log_level="error", access_log=False, ws="none")
     )

@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from sqlalchemy import func, select
 
-from digitocr.db import claims, review, schema, tables
+from digitocr.db import claims, corrections, review, schema, tables
 from digitocr.review import pictures
 
 pytestmark = pytest.mark.slow
@@ -42,6 +42,14 @@ def cells_of(served: Any, claim: str, who: str = "ana") -> Any:
 def count(served: Any, column: Any, *where: Any) -> int:
     with schema.reading(served.engine) as session:
         return session.scalar(select(func.count(column)).where(*where)) or 0
+
+
+def look(page: Any) -> None:
+    """Let the page think that it was looked at for long enough to be accepted."""
+    page.evaluate(
+        "() => { const now = performance.now.bind(performance);"
+        "performance.now = () => now() + 4000; }"
+    )
 
 
 def until_saved(page: Any, claim: str) -> None:
@@ -182,6 +190,7 @@ def test_enter_saves_exactly_the_marks_and_shows_the_next_page(visit: Any, serve
     page.keyboard.press("8")
     page.locator(".cell").nth(40).click()
     page.keyboard.press("Delete")
+    look(page)
     page.keyboard.press("Enter")
     until_saved(page, claim)
     page.locator("#said.good").wait_for()
@@ -212,6 +221,100 @@ def test_enter_saves_exactly_the_marks_and_shows_the_next_page(visit: Any, serve
     assert seen.wrong == []
 
 
+def test_a_page_accepted_much_too_soon_asks_once_whether_to_look_again(
+    visit: Any, served: Any
+) -> None:
+    seen = visit(served.link())
+    page = seen.page
+    page.add_init_script("window.at = 1000; performance.now = () => window.at")
+    page.goto(f"{served.base}/group/5")
+    page.locator("#sheet[data-ready]").wait_for()
+    claim = claim_of(page)
+    for at in (3900, 4200):  # the second Enter slipped
+        page.evaluate("at => { window.at = at; }", at)
+        page.keyboard.press("Enter")
+        assert "look again" in page.locator("#said").inner_text()
+    page.wait_for_timeout(200)
+    assert count(served, tables.Decision.id) == 0
+    page.evaluate("() => { window.at = 4400; }")
+    page.keyboard.press("Enter")
+    until_saved(page, claim)
+    assert count(served, tables.Decision.id, tables.Decision.glyph_id.is_not(None)) == 200
+    claim = claim_of(page)
+    page.evaluate("() => { window.at += 3000; }")
+    page.keyboard.press("Enter")  # looked at for long enough: not asked
+    until_saved(page, claim)
+    assert seen.wrong == []
+
+
+def test_keys_are_changed_and_change_places(visit: Any, served: Any) -> None:
+    seen = open_group(visit, served)
+    page = seen.page
+    page.keyboard.press("?")
+    page.get_by_role("button", name="Change the key: blank").click()
+    page.keyboard.press("5")
+    page.locator("#help-said", has_text="nothing was changed").wait_for()
+    page.get_by_role("button", name="Change the key: blank").click()
+    page.keyboard.press("m")
+    page.locator("#help-said", has_text="changed places").wait_for()
+    page.get_by_role("button", name="Close").click()
+    page.locator(".cell").nth(1).click()
+    page.keyboard.press("m")
+    assert page.locator('.cell[data-i="1"] b').inner_text() == "␣"
+    assert page.locator('[data-mark="blank"] kbd').inner_text() == "M"
+    page.keyboard.press("-")
+    assert page.locator('[data-do="mode"]').get_attribute("aria-pressed") == "true"
+    page.keyboard.press("-")
+    page.keyboard.press("?")
+    page.get_by_role("button", name="All keys as delivered").click()
+    page.get_by_role("button", name="Close").click()
+    page.locator(".cell").nth(2).click()
+    page.keyboard.press("-")
+    assert page.locator('.cell[data-i="2"] b').inner_text() == "␣"
+    assert seen.wrong == []
+
+
+def test_half_an_hour_of_work_brings_a_word_and_takes_no_focus(visit: Any, served: Any) -> None:
+    seen = open_group(visit, served)
+    page = seen.page
+    page.evaluate(
+        "() => localStorage.setItem('digitocr:work',"
+        "JSON.stringify({since: Date.now() - 31 * 60000, last: Date.now() - 60000}))"
+    )
+    claim = claim_of(page)
+    look(page)
+    page.keyboard.press("Enter")
+    until_saved(page, claim)
+    page.locator("#pause").wait_for()
+    assert page.evaluate("document.activeElement.dataset.i") == "0"
+    page.reload()
+    page.locator("#pause button").click()
+    assert not page.locator("#pause").is_visible()
+    assert seen.wrong == []
+
+
+def test_a_field_is_shown_as_large_as_its_scan_lets_it_be_seen(visit: Any, served: Any) -> None:
+    seen = visit(served.link())
+    page = seen.page
+    page.goto(f"{served.base}/field")
+    page.locator(".place img").wait_for()
+    before = page.locator("img.crop").evaluate("image => image.naturalWidth")
+    page.locator("[data-digit]").first.focus()
+    page.keyboard.press("z")
+    page.wait_for_function(
+        "before => document.querySelector('img.crop').naturalWidth > before", arg=before
+    )
+    page.keyboard.press("z")
+    page.wait_for_function(
+        "before => document.querySelector('img.crop').naturalWidth === before", arg=before
+    )
+    page.goto(f"{served.base}/page/1#f1")
+    page.locator("#number").wait_for()
+    page.locator("#zoom").select_option("200")
+    page.wait_for_function("() => document.querySelector('.sheet img').naturalWidth === 800")
+    assert seen.wrong == []
+
+
 def test_a_killed_server_keeps_the_marks_and_saves_them_once(
     visit: Any, program: Any, url: str
 ) -> None:
@@ -230,6 +333,7 @@ def test_a_killed_server_keeps_the_marks_and_saves_them_once(
     assert page.locator('.cell[data-i="2"] b').inner_text() == "8"
     first.process.kill()
     first.process.wait()
+    look(page)
     page.keyboard.press("Enter")
     page.locator("#said", has_text="your marks are kept").wait_for()
     assert page.locator(".cell.marked").count() == 1
@@ -261,6 +365,7 @@ def test_two_people_see_different_digits_and_a_late_page_is_told(
         for cell in mine[:3]:
             item = session.get_one(tables.Item, cell.item)
             item.claim_id, item.claimed_until = "x", item.claimed_until
+    look(ana.page)
     ana.page.keyboard.press("Enter")
     ana.page.locator("#said.bad", has_text="3 of this page were not").wait_for()
     claim = claim_of(ben.page)
@@ -392,7 +497,15 @@ def test_a_digit_that_is_drawn_is_read(visit: Any, served: Any) -> None:
     page.locator(".answer").wait_for(timeout=60000)
     assert page.locator(".answer").inner_text() == "7"
     assert page.locator(".bars meter").count() >= 10
-    assert page.locator(".seen").evaluate("image => image.naturalWidth") == 28
+    page.wait_for_function("() => document.querySelector('.seen').naturalWidth === 28")
+    page.locator("[data-do=keep]").click()
+    page.locator("#said", has_text="Say which digit").wait_for()
+    page.locator("#label").select_option("7")
+    page.locator("[data-do=keep]").click()
+    page.locator("#said", has_text="Kept; 1 in all").wait_for()
+    with schema.reading(served.engine) as session:
+        (kept,) = corrections.verified_glyphs(session)
+    assert (kept.label, kept.read, kept.reviewers) == (7, "7", ("ana",))
     page.locator("[data-do=clear]").click()
     assert page.locator(".answer").count() == 0
     assert seen.wrong == []
@@ -400,7 +513,7 @@ def test_a_digit_that_is_drawn_is_read(visit: Any, served: Any) -> None:
 
 SCREENS = [
     "/", "/batch/monday?percent=5", "/group/5", "/group/1", "/field", "/conflict", "/blind",
-    "/audit", "/page/1#f1", "/query", "/try",
+    "/audit", "/page/1#f1", "/query", "/people", "/try",
 ]  # fmt: skip
 
 
@@ -428,6 +541,7 @@ def test_the_whole_job_is_done_by_keyboard(visit: Any, served: Any) -> None:
     page.locator("#sheet[data-ready]").wait_for()
     for _ in range(3):
         claim = claim_of(page)
+        look(page)
         page.keyboard.press("Enter")
         until_saved(page, claim)
         assert page.evaluate("document.activeElement !== document.body")

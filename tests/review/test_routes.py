@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import html
 import io
 import json
 import shutil
 import struct
 import sys
+import threading
 import zlib
 from dataclasses import replace
 from typing import Any
@@ -21,17 +23,18 @@ import pytest
 from sqlalchemy import func, select
 
 from digitocr import resources
-from digitocr.db import export, promotions, schema, tables
+from digitocr.db import batches, export, promotions, schema, store, tables
 from digitocr.errors import DatabaseError, UsageError
 from digitocr.recognition.promise import upper_bound
 from digitocr.review import app as review_app
 from digitocr.review import trial
 from digitocr.settings import Settings
+from digitocr.types import Document, PageReading, PageStatus
 
 SCREENS = [
     "/", "/parts/batches", "/batch/monday", "/group/5", "/field", "/conflict", "/blind",
     "/audit", "/page/1", "/page/1/image.webp", "/readings/1/panel", "/readings/1/crop.png",
-    "/query", "/try",
+    "/query", "/people", "/parts/failed?batch=monday", "/page/1/image.webp?scale=2", "/try",
 ]  # fmt: skip
 
 
@@ -383,3 +386,130 @@ def test_what_is_tried_is_read_by_the_promoted_model(
     with served.client() as client:
         gone = client.post("/try/digit", content=data.tobytes())
     assert (gone.status_code, "promoted by ana" in gone.json()["message"]) == (503, True)
+
+
+def test_only_a_supervisor_sees_and_takes_back_the_work_of_others(served: Any) -> None:
+    with (
+        served.client("eve", supervisor=True) as eve,
+        served.client("ana") as ana,
+        served.client("ben") as ben,
+    ):
+        claim = ana.post("/group/5/next").text.split('data-claim="')[1].split('"')[0]
+        assert ana.post(f"/claims/{claim}/save", json={"marks": {"0": "8"}}).is_success
+        open_ = ana.post("/group/5/next").text.split('data-claim="')[1].split('"')[0]
+        mine, others = ana.get("/people").text, ben.get("/people").text
+        assert "Your work" in mine
+        assert "<td>ana</td>" in mine
+        assert "<td>ana</td>" not in others
+        assert "/people/revert" not in mine
+        seen = eve.get("/people").text
+        assert seen.count("<td>ana</td>") == 2
+        values = json.loads(
+            html.unescape(seen.split("/people/revert\" hx-vals='")[1].split("'")[0])
+        )
+        for way, body in (("free", {"claim": open_}), ("revert", values)):
+            refused = ben.post(f"/people/{way}", data=body)
+            assert (refused.status_code, "printed" in refused.text) == (422, True)
+            done = eve.post(f"/people/{way}", data=body)
+            assert done.is_success, done.text
+        assert "200 decisions of ana" in done.text
+        assert ben.post("/group/5/next").text.count('role="gridcell"') == 200
+        again = eve.post("/people/free", data={"claim": open_})
+        assert again.status_code == 422
+    with schema.reading(served.engine) as session:
+        said = session.scalars(select(tables.Decision)).all()
+    assert sum(one.verdict == "withdrawn" for one in said if one.glyph_id) == 200
+
+
+def test_regions_are_parts_of_the_page_and_bounded(served: Any) -> None:
+    with served.client() as client:
+        part = client.get("/page/1/region.webp?left=20&top=20&right=200&bottom=44&scale=3")
+        gray = cv2.imdecode(np.frombuffer(part.content, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert gray is not None
+        assert gray.shape == (72, 540)
+        assert gray.min() < 100 < 200 < gray.mean()  # the field's border, on paper
+        for wrong in ("right=20&bottom=44&scale=3", "right=200&bottom=9999&scale=3",
+                      "right=200&bottom=44&scale=9"):  # fmt: skip
+            assert not client.get(f"/page/1/region.webp?left=20&top=20&{wrong}").is_success
+        assert client.get("/page/1/image.webp?scale=2").is_success
+        assert client.get("/page/99/image.webp?scale=2").status_code == 404
+
+
+def test_least_sure_readings_are_sent_only_where_the_meter_asks(served: Any) -> None:
+    with served.client() as client:
+        refused = client.post("/batch-review", data={"batch": "monday", "percent": "5"})
+    assert (refused.status_code, "waits already" in refused.text) == (422, True)
+
+
+def test_scans_that_are_not_here_are_not_read_again(served: Any) -> None:
+    with served.client() as client:
+        refused = client.post("/batch-retry", data={"batch": "monday"})
+        assert (refused.status_code, "not where they were" in refused.text) == (422, True)
+        assert client.post("/batch-retry", data={"batch": "none"}).status_code == 422
+        assert "scans/torn.png" in client.get("/parts/failed?batch=monday").text
+
+
+@pytest.mark.slow
+def test_a_failed_page_is_read_again_from_the_browser(
+    served: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(resources.folder("sample_forms") / "clinic-tally", "forms/clinic-tally")
+    scan = sorted((tmp_path / "forms/clinic-tally/scans").glob("*.*"))[0]
+    (tmp_path / "scans").mkdir()
+    shutil.copy(scan, "scans/late.png")
+    monkeypatch.setenv("DIGITOCR_SEQUENCE", "none")
+    sha256, now = hashlib.sha256(scan.read_bytes()).hexdigest(), served.desk.now()
+    with schema.writing(served.engine) as session:  # its form was not there yet
+        model = session.scalars(select(tables.Model.fingerprint)).first()
+        late = Document(sha256, 1)
+        store.add_arrival(session, "monday", "scans/late.png", late, "png", now)
+        failed = PageReading(sha256, 1, PageStatus.FAILED, "is of no form")
+        store.save_page(session, failed, model=model, now=now)
+    with served.client() as client:
+        assert "is of no form" in client.get("/parts/failed?batch=monday").text
+        body = {"batch": "monday", "source": "scans/late.png"}
+        shown = client.post("/batch-retry", data=body).text
+        assert "1 scan being read again" in shown
+        assert 'hx-trigger="every 2s"' in shown
+        busy = client.post("/batch-retry", data=body)
+        assert (busy.status_code, "wait for it" in busy.text) == (422, True)
+        served.desk.retrying.last.process.wait(120)
+        shown = client.get("/parts/failed?batch=monday").text
+        assert "every 2s" not in shown
+        assert "Read again; what is still listed" in shown, shown
+        page = client.get("/batch/monday").text
+    assert "scans/late.png" in page.split('id="failed-pages"')[1]
+    assert "scans/late.png" not in page.split('id="failed-pages"')[1].split("<h2>Pages")[0]
+
+
+def test_batches_that_take_long_to_count_are_not_waited_for(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on = threading.Semaphore(0), threading.Event()
+    counted = batches.list_batches
+
+    def slowly(session: Any) -> Any:
+        began.release()
+        assert go_on.wait(30)
+        return counted(session)
+
+    monkeypatch.setattr(batches, "list_batches", slowly)
+    tally = served.desk.tally
+    with served.client() as client:
+        page = client.get("/").text
+        assert "being counted" in page
+        assert "every 2s" in page
+        client.get("/")
+        go_on.set()
+        tally._counting.join(30)
+        assert "/batch/monday" in client.get("/").text
+        tally._took_s = 60.0  # as over a million readings: shown as it was, not counted anew
+        for _ in range(3):
+            assert "/batch/monday" in client.get("/parts/batches").text
+    assert began.acquire(blocking=False)
+    while began.acquire(blocking=False):
+        pass
+    with served.client() as client:
+        client.get("/")
+    assert not began.acquire(blocking=False)

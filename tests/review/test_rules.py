@@ -202,6 +202,10 @@ def test_shares_are_written_shortly() -> None:
     ]  # fmt: skip
 
 
+def test_what_is_not_all_is_never_written_as_all() -> None:
+    assert [percent(share) for share in (0.9952, 0.99999, 1.0)] == ["99.5 %", "99.9 %", "100 %"]
+
+
 def test_a_bound_is_never_written_smaller_than_it_is() -> None:
     assert [at_most(share) for share in (None, 0.0, 0.03741, 0.05, 0.791)] == [
         "—", "0 %", "3.8 %", "5 %", "80 %",

@@ -1,11 +1,12 @@
 // The page with its boxes: go from doubt to doubt, open a field beside the page, decide it.
 
-import { csrf, say, words } from './page.js';
+import { action, csrf, enlarge, say, words, worked } from './page.js';
 
 const panel = document.getElementById('panel');
 const list = [...document.querySelectorAll('.fields button')];
 const sheet = document.getElementById('sheet');
 const zoom = document.getElementById('zoom');
+const EDGE = 60; // pixels from the edge of the window, where a field is not looked at well
 let here = -1;
 let asWritten = false;
 let key = '';
@@ -24,7 +25,6 @@ async function open(place, focus = true) {
   list[here].scrollIntoView({ block: 'nearest' });
   const box = boxOf(reading);
   box?.classList.add('here');
-  box?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   asWritten = false;
   key = crypto.randomUUID();
   const answer = await fetch(`/readings/${reading}/panel`);
@@ -35,9 +35,13 @@ async function open(place, focus = true) {
   panel.innerHTML = await answer.text();
   if (focus) {
     const number = document.getElementById('number');
-    number.focus();
+    number.focus({ preventScroll: true });
     number.select();
   }
+  const shown = box ?? list[here];
+  const { top, bottom } = shown.getBoundingClientRect();
+  const inside = top > EDGE && bottom < innerHeight - EDGE;
+  shown.scrollIntoView({ block: inside ? 'nearest' : 'center', inline: 'nearest' });
 }
 
 function step(by) {
@@ -84,6 +88,7 @@ async function decide(illegible = false) {
     box.querySelector('text').textContent = `${icon} ${value ?? ''}`;
     box.setAttribute('aria-label', `${row.firstElementChild.textContent}: ${value ?? 'not known'}, ${status}`);
   }
+  worked();
   say(`${row.firstElementChild.textContent} is ${status}.`, 'good');
   const after = list.findIndex((button, place) => place > here && 'unsure' in button.dataset);
   if (after >= 0) open(after);
@@ -97,6 +102,7 @@ document.addEventListener('click', (event) => {
   else if (target.dataset.reading) open(list.findIndex((button) => button.dataset.reading === target.dataset.reading));
   else if (target.dataset.do === 'decide') decide();
   else if (target.dataset.do === 'illegible') decide(true);
+  else if (target.dataset.do === 'zoom') look();
   else if (target.dataset.whole !== undefined) {
     const number = document.getElementById('number');
     number.value = target.dataset.whole;
@@ -107,24 +113,42 @@ panel.addEventListener('input', () => {
   asWritten = false;
   key = crypto.randomUUID();
 });
+
+// The field with a little around it, from the scan: its crop holds no more than the form's pixels.
+function look() {
+  const rect = boxOf(list[here]?.dataset.reading)?.querySelector('rect');
+  let url = null;
+  if (rect) {
+    const [x, y, width, height] = ['x', 'y', 'width', 'height'].map((name) => Number(rect.getAttribute(name)));
+    const more = Math.round(height / 4);
+    url = `${location.pathname}/region.webp?left=${x - more}&top=${y - more}&right=${x + width + more}&bottom=${y + height + more}&scale=3`;
+  }
+  enlarge(panel.querySelector('.paper img'), url);
+}
+
+const act = { next: () => step(1), previous: () => step(-1), zoom: look };
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
+  const does = action('document', event);
   if (event.target.id === 'number') {
     if (event.key === 'Enter') {
       event.preventDefault();
       decide();
     } else if (event.key === 'Escape') list[here].focus();
-    else if (/^[nNpP]$/.test(event.key)) {
+    else if (does && 'plain' in event.target.dataset) { // no letter is ever typed there
       event.preventDefault();
-      step(event.key.toLowerCase() === 'n' ? 1 : -1);
+      act[does]();
     }
     return;
   }
   if (event.target.matches('input, select')) return;
-  if (event.key === 'n' || event.key === 'N') step(1);
-  else if (event.key === 'p' || event.key === 'P') step(-1);
+  act[does]?.();
 });
 zoom.addEventListener('change', () => {
-  if (sheet) sheet.style.width = `${zoom.value}%`;
+  if (!sheet) return;
+  sheet.style.width = `${zoom.value}%`;
+  const image = sheet.querySelector('img');
+  const wanted = `${location.pathname}/image.webp${Number(zoom.value) > 100 ? '?scale=2' : ''}`;
+  if (image.getAttribute('src') !== wanted) image.src = wanted;
 });
 if (location.hash.startsWith('#f')) open(list.findIndex((button) => `#${button.id}` === location.hash));

@@ -8,6 +8,7 @@ const pen = pad.getContext('2d');
 let strokes = [];
 let current = null;
 let latest = 0;
+let last = null; // the picture that was sent last
 
 function paint() {
   pen.fillStyle = '#fff';
@@ -38,6 +39,7 @@ async function read(picture) {
     say('That is larger than 10 MB: choose a smaller picture.', 'bad');
     return;
   }
+  last = picture;
   let found = null;
   try {
     found = await fetch('/try/digit', { method: 'POST', headers: { 'X-CSRF': csrf }, body: picture });
@@ -54,6 +56,7 @@ async function read(picture) {
 function readPad() {
   if (!strokes.length) {
     answer.innerHTML = '';
+    last = null;
     return;
   }
   pad.toBlob((blob) => read(blob), 'image/png');
@@ -89,6 +92,22 @@ document.querySelector('[data-do="clear"]').addEventListener('click', () => {
   strokes = [];
   paint();
   readPad();
+});
+document.querySelector('[data-do="keep"]').addEventListener('click', async () => {
+  const label = document.getElementById('label');
+  if (!last) say('Draw a digit first, or choose a picture of one.', 'bad');
+  else if (!label.value) say('Say which digit it is.', 'bad');
+  else {
+    const found = await fetch(`/try/keep?label=${label.value}`, { method: 'POST', headers: { 'X-CSRF': csrf }, body: last }).catch(() => null);
+    if (!found?.ok) {
+      say(found === null ? 'Not kept: the server does not answer.' : await words(found), 'bad');
+      return;
+    }
+    const { kept } = await found.json();
+    say(`Kept; ${kept} in all, for the next retraining.`, 'good');
+    label.value = '';
+    last = null;
+  }
 });
 document.querySelector('[data-do="undo"]').addEventListener('click', undo);
 addEventListener('keydown', (event) => {

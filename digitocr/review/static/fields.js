@@ -1,6 +1,6 @@
 // Fields: single digits and whole numbers, confirmed, corrected, keyed blind, or left for later.
 
-import { hold, post, say, words } from './page.js';
+import { action, enlarge, hold, post, say, words, worked } from './page.js';
 
 const form = document.getElementById('form');
 
@@ -61,6 +61,7 @@ function begin() {
     }
     const answer = await post(`/claims/${form.dataset.claim}/${form.dataset.save}`, body);
     if (answer?.ok) {
+      worked();
       sessionStorage.setItem('digitocr:last-field', JSON.stringify([form.dataset.claim, form.dataset.next]));
       left = true;
       location.href = form.dataset.next;
@@ -140,6 +141,7 @@ function begin() {
         asWritten = true;
         save();
       },
+      zoom: () => enlarge(form.querySelector('img.crop'), `/claims/${form.dataset.claim}/place/0.webp?scale=3`),
       back,
     };
     actions[button.dataset.do]?.();
@@ -157,14 +159,24 @@ function begin() {
       else save();
       return;
     }
-    if (!digit || event.ctrlKey || event.altKey || event.metaKey) return;
-    const name = event.key.toLowerCase();
+    const does = action('field', event);
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.target === whole && 'plain' in whole.dataset) {
+      // No letter is ever typed there; a minus may be, in a date.
+      if (does === 'illegible') save({ illegible: true });
+      else if (does === 'zoom') form.querySelector('[data-do="zoom"]')?.click();
+      else return;
+      event.preventDefault();
+      return;
+    }
+    if (!digit) return;
     if (event.key === 'ArrowLeft') select(digits[Math.max(0, place - 1)]);
     else if (event.key === 'ArrowRight') select(digits[Math.min(digits.length - 1, place + 1)]);
     else if (event.key === 'Backspace') select(digits[Math.max(0, place - 1)]);
-    else if (event.key === ' ') nextUnsure(digit);
-    else if (name === 'i') save({ illegible: true });
-    else if (event.key === '-') form.querySelector('[data-do="blank"]').click();
+    else if (does === 'same') nextUnsure(digit);
+    else if (does === 'illegible') save({ illegible: true });
+    else if (does === 'zoom') form.querySelector('[data-do="zoom"]')?.click();
+    else if (does === 'blank') form.querySelector('[data-do="blank"]').click();
     else return;
     event.preventDefault();
   });

@@ -3,7 +3,7 @@
 // Marks are kept in sessionStorage by claim, and sent by the place of a cell: the page knows no
 // ids of digits. The next page is claimed and its picture loaded while this one is looked at.
 
-import { hold, post, say, words } from './page.js';
+import { action, hold, post, say, words, worked } from './page.js';
 
 const TILE = 56;
 const sheet = document.getElementById('sheet');
@@ -11,6 +11,8 @@ const context = document.getElementById('context');
 const digit = sheet.dataset.digit;
 const nextUrl = `/group/${digit}/next?size=${sheet.dataset.size}`;
 const SHOWN = { blank: '␣', none: '×', '?': '?' };
+const LOOK_MS = 3000; // who accepts a page of 100 or more sooner is asked once to look again
+const ASKED_MS = 400; // a second Enter this soon is the same one
 const SPOKEN = { blank: 'blank', none: 'not a digit', '?': 'not sure' };
 
 let grid = null;
@@ -22,6 +24,7 @@ let here = 0;
 let through = false;
 let saving = false;
 let since = 0;
+let asked = 0; // when this page was asked about
 let ahead = null; // { holder, grid, made }: the next page, claimed already, or being so
 let timer = 0;
 
@@ -100,19 +103,26 @@ function showContext() {
   context.hidden = false;
 }
 
+// Gives every cell its part of the one picture; of the next page while this one is looked at.
+function dress(holder) {
+  const found = holder.querySelector('.grid');
+  const crops = [...holder.querySelectorAll('.cell .crop')];
+  const perRow = Number(found?.dataset.columns);
+  const rows = Math.ceil(crops.length / perRow);
+  for (const [place, crop] of crops.entries()) {
+    crop.style.backgroundImage = `url("${found.dataset.picture}")`;
+    crop.style.backgroundSize = `${perRow * TILE}px ${rows * TILE}px`;
+    crop.style.backgroundPosition = `-${(place % perRow) * TILE}px -${Math.floor(place / perRow) * TILE}px`;
+  }
+  return found;
+}
+
 function start(holder) {
   grid = holder.querySelector('.grid');
   cells = [];
   if (!grid) return;
   cells = [...grid.querySelectorAll('.cell')];
-  const perRow = Number(grid.dataset.columns);
-  const rows = Math.ceil(cells.length / perRow);
-  for (const [place, cell] of cells.entries()) {
-    const crop = cell.querySelector('.crop');
-    crop.style.backgroundImage = `url("${grid.dataset.picture}")`;
-    crop.style.backgroundSize = `${perRow * TILE}px ${rows * TILE}px`;
-    crop.style.backgroundPosition = `-${(place % perRow) * TILE}px -${Math.floor(place / perRow) * TILE}px`;
-  }
+  if (!cells[0].querySelector('.crop').style.backgroundImage) dress(holder);
   const kept = JSON.parse(sessionStorage.getItem(key()) ?? '{}');
   marks = kept.marks ?? {};
   steps = kept.steps ?? [];
@@ -124,6 +134,7 @@ function start(holder) {
   here = 0;
   go(0);
   since = performance.now();
+  asked = 0;
   history.replaceState(null, '', `${location.pathname}?size=${sheet.dataset.size}&claim=${claim()}`);
 }
 
@@ -139,13 +150,14 @@ async function claimNext(mine) {
   const holder = document.createElement('div');
   holder.innerHTML = await answer.text();
   mine.holder = holder;
-  const found = holder.querySelector('.grid');
+  const found = dress(holder);
   mine.grid = found;
   if (found) {
     mine.picture = new Image();
     mine.picture.src = found.dataset.picture;
     await mine.picture.decode().catch(() => {});
   }
+  sheet.dataset.ahead = found?.dataset.claim ?? 'none';
 }
 
 async function show(holder) {
@@ -157,6 +169,7 @@ async function show(holder) {
   } else {
     sheet.dataset.ready = claim();
     ahead = null;
+    delete sheet.dataset.ahead;
     later(30);
   }
 }
@@ -174,6 +187,13 @@ async function save(postpone = false) {
     go(open);
     return;
   }
+  const now = performance.now();
+  if (!asked && !postpone && now - since < LOOK_MS * Math.min(1, cells.length / 100)) {
+    asked = now;
+    say('That was quick: look again? Enter saves.');
+    return;
+  }
+  if (now - asked < ASKED_MS) return;
   saving = true;
   const saved = claim();
   const sent = Object.fromEntries(Object.entries(marks).filter(([, mark]) => postpone || mark !== digit));
@@ -189,6 +209,7 @@ async function save(postpone = false) {
   const done = await answer.json();
   sessionStorage.removeItem(key());
   sessionStorage.setItem('digitocr:last', JSON.stringify({ claim: saved, marks, digit }));
+  worked();
   say(done.message ?? `${done.saved} saved.`, answer.status === 409 ? 'bad' : 'good');
   clearTimeout(timer);
   await ahead?.made;
@@ -244,7 +265,7 @@ function setMode(on, store = true) {
   const button = document.querySelector('[data-do="mode"]');
   button.setAttribute('aria-pressed', String(on));
   document.body.classList.toggle('through', on);
-  for (const place of cells.keys()) paint(place);
+  if (store) for (const place of cells.keys()) paint(place);
   if (grid) count();
   if (store && grid) keep();
 }
@@ -288,27 +309,29 @@ function onKey(event) {
     End: control ? cells.length - 1 : row * wide + wide - 1,
   };
   const name = event.key.toLowerCase();
+  const does = action('group', event);
   if (event.key in moves) go(moves[event.key]);
   else if (control && name === 'z') back(steps, undone, 1);
   else if (control && name === 'y') back(undone, steps, 2);
-  else if (event.key === 'Enter') save(control);
-  else if (control) return;
+  else if (event.key === 'Enter') {
+    if (!event.repeat) save(control); // a key that is held down accepts one page, not all
+  } else if (control) return;
   else if (event.key === 'Tab') {
     const next = nextDashed(event.shiftKey ? -1 : 1);
     if (next < 0 || through) return;
     go(next);
   } else if (digitOf(event) !== null) mark(digitOf(event));
-  else if (event.key === ' ') mark('?');
-  else if (event.key === '-') mark('blank');
-  else if (event.key === 'Delete') mark('none');
   else if (event.key === 'Backspace') {
     if (through && here > 0) go(here - 1);
     else if (Object.keys(marks).length) back(steps, undone, 1);
     else reopen();
-  } else if (name === 'c' || event.key === 'F2') {
+  } else if (does === 'unsure') mark('?');
+  else if (does === 'blank') mark('blank');
+  else if (does === 'none') mark('none');
+  else if (does === 'context' || event.key === 'F2') {
     if (context.hidden) showContext();
     else context.hidden = true;
-  } else if (name === 'm') setMode(!through);
+  } else if (does === 'mode') setMode(!through);
   else if (event.key === 'Escape') {
     if (context.hidden) document.querySelector('[data-do="save"]').focus();
     else context.hidden = true;

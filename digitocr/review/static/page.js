@@ -35,6 +35,18 @@ export async function words(answer) {
   }
 }
 
+// Shows a field as large as its scan lets it be seen, or as it was; without a scan, its crop larger.
+export function enlarge(image, url) {
+  if (!image) return;
+  const large = image.classList.toggle('large');
+  image.dataset.crop ??= image.getAttribute('src');
+  image.onerror = () => {
+    image.onerror = null;
+    image.src = image.dataset.crop;
+  };
+  image.src = large && url ? url : image.dataset.crop;
+}
+
 // Keeps claims while their page can be seen, and gives them back when it is left. A claim is held
 // by an element with its id and the end of its lease: a page that was loaded anew has another end,
 // and what the old one gives back late is then not taken from it.
@@ -66,11 +78,97 @@ document.addEventListener('htmx:responseError', (event) => {
 });
 document.addEventListener('htmx:sendError', () => say('The server does not answer.', 'bad'));
 
+// Which key does what: as delivered, and as someone has it in this browser. Digits, arrows, Tab,
+// Enter, Esc and Backspace stay as they are.
+const DELIVERED = {
+  group: { unsure: ' ', blank: '-', none: 'Delete', context: 'c', mode: 'm' },
+  field: { same: ' ', illegible: 'i', blank: '-', zoom: 'z' },
+  document: { next: 'n', previous: 'p', zoom: 'z' },
+};
+const FIXED = /^([0-9?]|Arrow.*|Tab|Enter|Escape|Backspace|Home|End|Shift|Control|Alt|AltGraph|Meta|CapsLock|NumLock|Dead|Process|Unidentified)$/;
+const NAMES = { ' ': 'Space', Delete: 'Del' };
+
+function chosen() {
+  try {
+    return JSON.parse(localStorage.getItem('digitocr:keys')) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function keyFor(screen, name) {
+  return chosen()[`${screen}.${name}`] ?? DELIVERED[screen][name];
+}
+
+function pressed(event) {
+  return event.key.length === 1 ? event.key.toLowerCase() : event.key;
+}
+
+// The name of what a key does on a screen, or undefined.
+export function action(screen, event) {
+  const key = pressed(event);
+  return Object.keys(DELIVERED[screen]).find((name) => keyFor(screen, name) === key);
+}
+
+function showKeys() {
+  for (const place of document.querySelectorAll('[data-does]')) {
+    const key = keyFor(...place.dataset.does.split('.'));
+    place.textContent = NAMES[key] ?? (key.length === 1 ? key.toUpperCase() : key);
+  }
+}
+
+function choose(button) {
+  const [screen, name] = button.dataset.change.split('.');
+  const hint = document.getElementById('help-said');
+  hint.textContent = 'Press the key for it; Esc leaves it as it is.';
+  function listen(event) {
+    if (/^(Shift|Control|Alt|Meta)$/.test(event.key)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    removeEventListener('keydown', listen, true);
+    const key = pressed(event);
+    const taken = Object.keys(DELIVERED[screen]).find((one) => one !== name && keyFor(screen, one) === key);
+    if (event.key === 'Escape') hint.textContent = '';
+    else if (FIXED.test(event.key) || event.ctrlKey || event.altKey || event.metaKey) hint.textContent = 'That key has its work on every page already: nothing was changed.';
+    else {
+      const all = chosen();
+      // Who had the key gets the one that is free now: none is left without.
+      if (taken) all[`${screen}.${taken}`] = keyFor(screen, name);
+      all[`${screen}.${name}`] = key;
+      localStorage.setItem('digitocr:keys', JSON.stringify(all));
+      hint.textContent = taken ? 'Changed; the two keys have changed places.' : 'Changed, in this browser.';
+      showKeys();
+    }
+    button.focus();
+  }
+  addEventListener('keydown', listen, true);
+}
+
 const help = document.getElementById('help');
 function showHelp() {
   if (!help.open) help.showModal();
 }
 document.querySelector('[data-help]').addEventListener('click', showHelp);
+help.addEventListener('click', (event) => {
+  const button = event.target.closest('button');
+  if (button?.dataset.change) choose(button);
+  else if (button && 'delivered' in button.dataset) {
+    localStorage.removeItem('digitocr:keys');
+    document.getElementById('help-said').textContent = 'All keys are as delivered.';
+    showKeys();
+  }
+});
+for (const place of help.querySelectorAll('[data-does]')) {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.className = 'quiet';
+  button.textContent = 'Change';
+  button.dataset.change = place.dataset.does;
+  const row = place.closest('tr');
+  button.setAttribute('aria-label', `Change the key: ${row.cells[1].textContent}`);
+  row.insertCell().append(button);
+  help.querySelector('[data-delivered]').hidden = false;
+}
 document.addEventListener('keydown', (event) => {
   const typing = event.target.matches('input:not([data-digit]), textarea, select');
   if (event.key === '?' && !typing) {
@@ -78,3 +176,33 @@ document.addEventListener('keydown', (event) => {
     showHelp();
   }
 });
+showKeys();
+
+// Half an hour of saving without a pause of five minutes: a word, that takes nothing away.
+const PAUSE_MS = 5 * 60000;
+const WORK_MS = 30 * 60000;
+const pause = document.getElementById('pause');
+
+function worktime() {
+  try {
+    return JSON.parse(localStorage.getItem('digitocr:work')) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+export function worked() {
+  const now = Date.now();
+  const { since = now, last = now, due = false } = worktime();
+  const rested = now - last > PAUSE_MS;
+  const work = { since: rested ? now : since, last: now, due: rested ? false : due || now - since > WORK_MS };
+  localStorage.setItem('digitocr:work', JSON.stringify(work));
+  pause.hidden = !work.due;
+}
+
+pause.querySelector('button').addEventListener('click', () => {
+  localStorage.setItem('digitocr:work', JSON.stringify({ since: Date.now(), last: Date.now() }));
+  pause.hidden = true;
+});
+const { due: tired = false, last: saved = 0 } = worktime();
+pause.hidden = !tired || Date.now() - saved > PAUSE_MS;

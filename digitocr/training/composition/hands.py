@@ -25,11 +25,11 @@ from digitocr.training import dataset, skeletons
 
 DIGITS = "0123456789"
 CLEAR_LETTERS = "".join(c for c in string.ascii_letters if c not in dataset.DIGIT_LIKE)
-SHARES = {"mnist": 0.31, "unipen": 0.31, "usps": 0.06, "drawn": 0.32}
+SHARES = {"mnist": 0.28, "unipen": 0.28, "usps": 0.05, "drawn": 0.39}
 MOST_COUNTED = 40  # characters after which a writer is not written with more often
 MANY_LABELS = 20  # of one who wrote letters too
 LEAST_SIZE = 0.45  # of a digit among its writer's; smaller ones are slips of the pen
-DRAWN = {"train": (1, 600), "validation": (2, 80)}  # by part: seed, and hands
+DRAWN = {"train": (1, 2400), "validation": (2, 80)}  # by part: seed, and hands
 SEGMENTED = 0.08  # of the drawn hands, which write in seven segments
 TYPICAL_PIXELS = 20.0  # longer side of the ink of an MNIST digit
 
