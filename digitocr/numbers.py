@@ -24,7 +24,6 @@ from digitocr.recognition.combining import Evidence
 from digitocr.recognition.ctc import (
     DIGITS,
     Frames,
-    best_texts,
     digit_frames,
     text_probabilities,
 )
@@ -271,8 +270,10 @@ def weigh(
         return allowed
     frames = sequence.recognizer.read(line_of(image, whole.line))
     found = combine(found, frames, evidence, three)
-    outvoted = best_texts(frames, keep=1)[0].text == found[0].text
-    return found if outvoted or not printed_cells else _as_cells_allow(found, decoded)
+    if not printed_cells:
+        return found
+    # It sees what is printed in the cells, a guide like an 8: it may confirm, and no more.
+    return _as_cells_allow(found, decoded) if found[0].text == allowed[0].text else allowed
 
 
 def _as_cells_allow(
@@ -281,14 +282,17 @@ def _as_cells_allow(
     """Believe a text no more than the lattice leaves it, where that is sure of another.
 
     Where cells are printed the lattice knows the positions and is seldom wrong; forms to fit on
-    hold too few mistakes to learn from how much it counts that it disagrees. Two others who
-    read the same outvote it.
+    hold too few mistakes to learn from how much it counts that it disagrees.
     """
     first = decoded[0] if decoded else None
     if first is None or first.text == found[0].text or first.probability < LATTICE_SURE:
         return found
     most = 1.0 - first.probability
-    return tuple(replace(one, probability=min(one.probability, most)) for one in found)
+    bounded = [
+        one if one.text == first.text else replace(one, probability=min(one.probability, most))
+        for one in found
+    ]
+    return tuple(sorted(bounded, key=lambda one: -one.probability))
 
 
 def line_of(image: Gray, line: Box) -> Gray:

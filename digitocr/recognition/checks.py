@@ -47,9 +47,9 @@ def value_of(field: Field, digits: str) -> str:
 
 
 def parse_date(digits: str, date_format: str) -> date | None:
-    """Turn the digits of a date field into a date; None where no form would hold such a day.
+    """Turn the digits of a date field into a date; None where there is no such day.
 
-    Two-digit years are of 1970–2069, others of `YEARS`: 9023 is a 2 misread.
+    Two-digit years are of 1970–2069.
     """
     if len(digits) != len(date_format) or not digits.isdigit():
         return None
@@ -63,8 +63,6 @@ def parse_date(digits: str, date_format: str) -> date | None:
     year = part.get("YYYY")
     if year is None:
         year = part["YY"] + (1900 if part["YY"] >= 70 else 2000)
-    if year not in YEARS:
-        return None
     try:
         return date(year, part["MM"], part["DD"])
     except ValueError:
@@ -76,10 +74,16 @@ def failed_checks(field: Field, digits: str) -> tuple[str, ...]:
     if not digits:
         return ()
     names = [check.rule.value for check in field.checks if not _holds(check, field, digits)]
-    is_date = field.type is FieldType.DATE and parse_date(digits, field.date_format) is not None
-    if field.type is FieldType.DATE and not is_date and Rule.DATE.value not in names:
+    is_date = field.type is FieldType.DATE
+    if is_date and not _is_of_our_time(field, digits) and Rule.DATE.value not in names:
         names.append(Rule.DATE.value)
     return tuple(dict.fromkeys(names))
+
+
+def _is_of_our_time(field: Field, digits: str) -> bool:
+    """Say whether digits are a day that a form may hold: 9023 is a 2 misread."""
+    day = parse_date(digits, field.date_format)
+    return day is not None and day.year in YEARS
 
 
 def _holds(check: Check, field: Field, digits: str) -> bool:
@@ -101,7 +105,7 @@ def _holds(check: Check, field: Field, digits: str) -> bool:
         case Rule.MOD11:
             return mod11_holds(digits)
         case Rule.DATE:
-            return parse_date(digits, field.date_format) is not None
+            return _is_of_our_time(field, digits)
         case Rule.SUM:
             return True
 

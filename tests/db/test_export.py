@@ -55,7 +55,9 @@ def test_rows_have_the_columns_people_script_against(full: Any) -> None:
 
 def test_every_status_comes_with_its_value(full: Any) -> None:
     frame = full.rows(source="scans/a.png")
-    assert list(frame["field"]) == [str(status) for status in FieldStatus][:-1]
+    missing = (FieldStatus.FAILED, FieldStatus.PURGED)  # have tests of their own
+    stored = [str(status) for status in FieldStatus if status not in missing]
+    assert list(frame["field"]) == stored
     assert list(frame["status"]) == list(frame["field"])
     values = [None if pd.isna(value) else value for value in frame["value"]]
     assert values == ["0471", None, "0012", "", None]
