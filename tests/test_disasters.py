@@ -6,6 +6,7 @@ leaves the rows of an undisturbed run.
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import sqlite3
@@ -219,6 +220,8 @@ def test_a_postgresql_that_stops_under_a_run_stops_it_with_one_line(
         stopper.join(30)
         own_server.start()
     check_same(digitocr, url, rows, undisturbed)
+    forget_worker()
+    gc.collect()  # what broke is deleted here, and not in another test
 
 
 # ---------------------------------------------------------------- scans that go away

@@ -270,6 +270,7 @@ def test_what_comes_into_a_watched_folder_is_read_once_and_only_when_it_is_whole
     assert place.ended(third, 120)["state_name"] == "NothingNew"
 
 
+@pytest.mark.soak
 def test_a_folder_in_shards_is_read_whole_where_a_shard_is_killed(
     place: Place, slips: Path
 ) -> None:
