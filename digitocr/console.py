@@ -209,4 +209,5 @@ def _out() -> Console:
 
 
 def _part(count: int, whole: int) -> str:
-    return f"{count} ({100 * count / whole:.0f} %)" if whole else str(count)
+    # Rounded down: 100 % says all of them.
+    return f"{count} ({100 * count // whole} %)" if whole else str(count)

@@ -478,13 +478,8 @@ def test_a_page_that_takes_too_long_fails_and_the_rest_is_read(workplace):
     assert count("documents") == 4
 
 
-@pytest.mark.slow
-def test_a_process_that_dies_over_a_file_fails_that_file_and_the_rest_is_read(
-    workplace, digitocr, many
-):
-    """The death is put into the interpreter from outside, by a sitecustomize of this test."""
-    many(14)
-    deadly = workplace / "scans" / "slip-007-three.tif"
+def deadly_at_page_two(workplace):
+    """Have whatever reads page 2 of slip-007 die; give the environment that says so."""
     (workplace / "deadly").mkdir()
     (workplace / "deadly" / "sitecustomize.py").write_text(
         "import os, signal\n"
@@ -496,12 +491,25 @@ def test_a_process_that_dies_over_a_file_fails_that_file_and_the_rest_is_read(
         "    return read_page(page, reader)\n"
         "pipeline.read_page = read_or_die\n"
     )
+    scan = workplace / "scans" / "slip-007-three.tif"
+    return {
+        "PYTHONPATH": f"{workplace / 'deadly'}{os.pathsep}{ROOT}",
+        "DEADLY": hashlib.sha256(scan.read_bytes()).hexdigest(),
+    }
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_over_a_file_fails_that_file_and_the_rest_is_read(
+    workplace, digitocr, many
+):
+    """The death is put into the interpreter from outside, by a sitecustomize of this test."""
+    many(14)
+    deadly = deadly_at_page_two(workplace)
     code, _, err = finished(
         workplace,
         "process",
         "scans",
-        PYTHONPATH=f"{workplace / 'deadly'}{os.pathsep}{ROOT}",
-        DEADLY=hashlib.sha256(deadly.read_bytes()).hexdigest(),
+        **deadly,
     )
     assert code == PARTIAL, err
     failed = [line for line in err.splitlines() if line.startswith("failed: ")]
@@ -607,23 +615,8 @@ def test_a_page_that_kills_the_program_itself_fails_at_the_third_try_and_the_res
     workplace, many
 ):
     many(9)
-    deadly = workplace / "scans" / "slip-007-three.tif"
-    (workplace / "deadly").mkdir()
-    (workplace / "deadly" / "sitecustomize.py").write_text(
-        "import os, signal\n"
-        "from digitocr import pipeline\n"
-        "read_page = pipeline.read_page\n"
-        "def read_or_die(page, reader):\n"
-        "    if (page.document.sha256, page.number) == (os.environ['DEADLY'], 2):\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return read_page(page, reader)\n"
-        "pipeline.read_page = read_or_die\n"
-    )
-    more = {
-        "PYTHONPATH": f"{workplace / 'deadly'}{os.pathsep}{ROOT}",
-        "DEADLY": hashlib.sha256(deadly.read_bytes()).hexdigest(),
-        "DIGITOCR_WORKERS": "1",
-    }
+    deadly = deadly_at_page_two(workplace)
+    more = deadly | {"DIGITOCR_WORKERS": "1"}
     for _ in range(TRIES):
         assert finished(workplace, "process", "scans", **more)[0] == -signal.SIGKILL
     code, _, err = finished(workplace, "process", "scans", **more)
