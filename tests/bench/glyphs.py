@@ -34,13 +34,8 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from digitocr import resources
-from digitocr.recognition.classifier import (
-    CARD,
-    MICRO_BATCHES,
-    NETWORK,
-    load_model,
-    without_chatter,
-)
+from digitocr.recognition.classifier import MICRO_BATCHES, load_model
+from digitocr.recognition.folders import CARD, NETWORK, without_chatter
 
 ONE, LITERT_TWO, TWO = "1 thread", "2 of LiteRT", "2, batches of their own"
 KERAS_CALLS = {2048: 1, 32: 16, 1: 16}  # glyphs a call → calls a round
