@@ -18,7 +18,13 @@ from digitocr.imaging.binarization import (
 )
 from digitocr.imaging.form_removal import close_strokes, line_mask, subtract_form
 from digitocr.imaging.isolation import PER_MM, FieldImage
-from digitocr.imaging.segmentation import FieldInk, components, share_inside, strengthen
+from digitocr.imaging.segmentation import (
+    Component,
+    FieldInk,
+    components,
+    share_inside,
+    strengthen,
+)
 from digitocr.types import Box, Field, FieldKind, Ink
 
 REACH_MM = 5.0  # wider than any stroke
@@ -31,6 +37,7 @@ TRACE_LEVEL = 0.07  # a field said to be blank holds no strokes darker than this
 FAINT_LEVEL = 0.11  # what is darker than this and no ink may be writing too faint to read
 FAINT_SIDE_MM = 2.5
 BESIDE_SIDE_MM = 1.0  # what is written beside a field and smaller than this may be dust
+SLIVER_MM = 0.3  # no pen writes thinner; what removing a printed line leaves is
 LEAST_REACHING = 0.05  # share of a piece in the field by which it reaches into it
 LEAST_INSIDE = 0.6  # share of a piece that lies in its field, though it runs over the edge
 
@@ -80,11 +87,12 @@ def find_writing(image: FieldImage, field: Field, neighbors: Sequence[Box] = ())
     covered = _is_covered(image, reach)
     if level < LEAST_LEVEL:
         nothing = np.zeros(dark.shape, bool)
-        pale = binarize(left, level=LEAST_LEVEL / 0.6) if printed is not None else nothing
+        pale = binarize(left, level=LEAST_LEVEL / 0.6)
         return Writing(
             strengthen(nothing, dark, 1.0),
             faint=covered or _has_faint(smooth, nothing, expected, image, least=TRACE_LEVEL),
-            clipped=_is_beside(pale, image, neighbors, blank=True),
+            clipped=printed is not None
+            and _is_beside(pale, image, neighbors, printed, blank=True),
         )
     ink = binarize(left, level=level)
     ink = _without_lines(ink, image, field)
@@ -93,7 +101,7 @@ def find_writing(image: FieldImage, field: Field, neighbors: Sequence[Box] = ())
     written = strengthen(ink, np.maximum(left, np.where(ink, dark, 0.0)), level)
     faint = covered or _has_faint(smooth, ink, expected, image)
     no_digits = all(share_inside(one, image.box) < LEAST_INSIDE for one in components(ink))
-    beside = printed is not None and _is_beside(ink, image, neighbors, blank=no_digits)
+    beside = printed is not None and _is_beside(ink, image, neighbors, printed, blank=no_digits)
     return Writing(written, faint, beside or _is_clipped(ink, image.box))
 
 
@@ -171,7 +179,12 @@ def _is_clipped(ink: Ink, box: Box) -> bool:
 
 
 def _is_beside(
-    ink: Ink, image: FieldImage, neighbors: Sequence[Box], *, blank: bool = False
+    ink: Ink,
+    image: FieldImage,
+    neighbors: Sequence[Box],
+    printed: Darkness,
+    *,
+    blank: bool,
 ) -> bool:
     """Say whether something is written beside the field that may belong to it.
 
@@ -180,11 +193,12 @@ def _is_beside(
     print is known: a label beside the field would be taken for writing.
     """
     box = image.box
+    lines = cv2.dilate((printed > LEAST_LEVEL).astype(np.uint8), np.ones((3, 3), np.uint8))
     for piece in components(
         ink, least_area=round(0.5 * PER_MM**2), least_side=round(BESIDE_SIDE_MM * PER_MM)
     ):
         share = share_inside(piece, box)
-        if share >= LEAST_INSIDE:
+        if share >= LEAST_INSIDE or _is_sliver(piece, lines.astype(bool)):
             continue
         level = min(piece.box.bottom, box.bottom) - max(piece.box.top, box.top)
         near = share > LEAST_REACHING or level > 0.5 * piece.box.height
@@ -193,6 +207,13 @@ def _is_beside(
         ):
             return True
     return False
+
+
+def _is_sliver(piece: Component, lines: Ink) -> bool:
+    """Say whether a piece is what removing a printed line left of it."""
+    box = piece.box
+    on_line = lines[box.top : box.bottom, box.left : box.right][piece.ink].all()
+    return min(box.width, box.height) <= SLIVER_MM * PER_MM and bool(on_line)
 
 
 def _is_covered(image: FieldImage, reach: int) -> bool:

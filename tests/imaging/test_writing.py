@@ -141,6 +141,16 @@ def test_a_digit_beside_the_box_is_flagged_whether_there_are_others_or_not(among
     assert find(scanned(gray)).clipped
 
 
+@pytest.mark.parametrize(("pen", "doubtful"), [(1, False), (4, True)])
+def test_a_line_printed_darker_than_on_the_blank_is_no_writing_and_a_stroke_on_it_is(
+    pen, doubtful
+):
+    gray = digit(printed(shade=200), "5", BOX.left + 45)
+    cv2.line(gray, (BOX.left - 1, BOX.top + 8), (BOX.left - 1, BOX.top + 50), 20, pen)
+    found = find_writing(image(gray, printed(shade=200)), field())
+    assert found.clipped is doubtful
+
+
 def test_what_is_written_in_the_next_field_is_not_of_this_one():
     gray = printed()
     cv2.putText(gray, "3", (60, SIZE[0] - 1), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 30, 3)
