@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from digitocr.imaging.binarization import Darkness, darkness
 from digitocr.imaging.landmarks import apply
 from digitocr.imaging.registration import best_offset
-from digitocr.types import MM_PER_INCH, Box, Field, Gray, Homography, RegisteredPage
+from digitocr.types import MM_PER_INCH, Box, Field, Gray, Homography, Points, RegisteredPage
 
 READING_DPI = 200.0  # a digit of 5 mm is 40 pixels high: twice what the classifier wants
 PER_MM = READING_DPI / MM_PER_INCH
@@ -175,21 +176,39 @@ def _bent(sheet: Sheet, box: Box) -> Homography:
     middle = np.array(_middle(box))
     away = (marks[:, :2] - middle) / per_mm / AROUND_MM
     off = marks[:, 3:5] / per_mm
-    weight = np.exp(-0.5 * (away**2).sum(1))
+    near = np.exp(-0.5 * (away**2).sum(1))
+    # Begun from what most marks say: one that is wrong, alone nearby, would bend all to itself.
+    weight = near * _agreement(off - _weighted_median(off, near), near)
+    terms = np.column_stack([np.ones(len(away)), away])
     plane = np.zeros((3, 2))
     for _ in range(3):
-        terms = np.column_stack([np.ones(len(away)), away])
         normal = terms.T * weight @ terms + np.diag([0.1, 1.0, 1.0]) / STIFFNESS
         plane = np.linalg.solve(normal, terms.T * weight @ off)
-        beside = np.hypot(*(off - terms @ plane).T)
-        usual = max(float(np.median(beside)), 0.05)
-        weight = np.exp(-0.5 * (away**2).sum(1)) / (1 + (beside / (3 * usual)) ** 2)
+        weight = near * _agreement(off - terms @ plane, np.ones(len(near)))
     slope = plane[1:].T / AROUND_MM  # off in x and y, for each millimetre to the right and down
     linear = np.eye(2) + slope
     bent = np.eye(3)
     bent[:2, :2] = linear
     bent[:2, 2] = middle - linear @ middle + plane[0] * per_mm
     return bent
+
+
+def _agreement(beside: Points, near: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weigh marks by how far they lie beside what is usual, at least 0.05 mm (1 to 0)."""
+    distance = np.hypot(*beside.T)
+    usual = max(float(_weighted_median(distance[:, None], near)[0]), 0.05)
+    weight: NDArray[np.float64] = 1 / (1 + (distance / (3 * usual)) ** 2)
+    return weight
+
+
+def _weighted_median(values: Points, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the value of each column that half of the weight lies below."""
+    order = np.argsort(values, axis=0)
+    below = np.cumsum(weight[order], axis=0)
+    middle = (below < below[-1] / 2).sum(axis=0)
+    ordered = np.take_along_axis(values, order, axis=0)
+    median: NDArray[np.float64] = ordered[middle, np.arange(values.shape[1])]
+    return median
 
 
 def _is_lost(sheet: Sheet, box: Box) -> bool:

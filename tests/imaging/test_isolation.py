@@ -179,3 +179,16 @@ def test_print_around_a_field_says_how_it_lies_on_paper_that_is_bent(form, slope
     assert np.abs(discs(known) - 725).max() < 1.5
     unknown = discs(replace(known, marks=marks[:, :3]))
     assert np.ptp(unknown) > 2 * max(np.ptp(discs(known)), 1.0)
+
+
+@pytest.mark.parametrize("wrong", [-15.0, 6.0, 40.0])
+def test_one_piece_of_print_that_was_taken_for_another_moves_no_field(form, wrong):
+    box = Box(540, 700, 740, 750)
+    h, w = form.reference.shape
+    empty = np.full((h, w), 255, np.uint8)  # nothing printed near the field speaks against it
+    x, y = (v.ravel().astype(float) for v in np.meshgrid(range(50, w, 250), range(50, h, 250)))
+    marks = np.column_stack([x, y, np.ones_like(x), np.zeros_like(x), np.zeros_like(x)])
+    nearest = np.argmin(np.hypot(x - box.left - 100, y - box.top - 25))
+    marks[nearest, 2:] = 0, wrong, 0.0
+    known = registered(replace(form, reference=empty), empty, np.eye(3), 2.4, marks)
+    assert np.hypot(*isolate(spread(known), replace(FIELD, box=box)).shift) < 1.5
