@@ -72,11 +72,17 @@ class Place:
             shutil.copy(ROOT / name, folder)
 
     @contextmanager
-    def running(self, name: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Keep a `prefect` command running, and end it with all its children."""
+    def running(
+        self, name: str, *words: str, again: bool = False
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Keep a `prefect` command running, and end it with all its children.
+
+        `again` begins it anew when it ends, as the README's loop does.
+        """
+        loop = ["sh", "-c", 'while :; do "$@"; sleep 2; done', "loop"] if again else []
         with (self.folder / f"{name}.log").open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", *words],
+                [*loop, sys.executable, "-m", "prefect", *words],
                 cwd=self.folder,
                 env=self.env,
                 stdout=out,
@@ -104,9 +110,8 @@ class Place:
             yield
 
     def worker(self, name: str, *words: str) -> Any:
-        return self.running(
-            name, "worker", "start", "--pool", "ocr", "--name", name, "--limit", "2", *words
-        )
+        start = ("worker", "start", "--pool", "ocr", "--name", name, "--limit", "2")
+        return self.running(name, *start, *words, again=True)
 
     def prefect(self, *words: str) -> str:
         done = subprocess.run(
