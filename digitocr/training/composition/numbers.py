@@ -25,7 +25,7 @@ from digitocr.synth import Stamp
 from digitocr.training.composition import hands as hands_module
 from digitocr.training.composition.characters import INKED, SIGNS, Strokes
 from digitocr.training.composition.clutter import Content, crowd, no_digits
-from digitocr.training.composition.hands import CLEAR_LETTERS, DIGITS, Hands
+from digitocr.training.composition.hands import DIGITS, Hands
 from digitocr.training.composition.handwriting import (
     RAISED,
     Style,
@@ -46,7 +46,6 @@ from digitocr.types import Box, Gray
 
 TOUCHING = 0.55  # of the open numbers of two digits or more; four in ten of all
 LENGTHS = (0.07, 0.14, 0.18, 0.17, 0.16, 0.11, 0.07, 0.05, 0.03, 0.02)  # of 1 to 10 digits
-MARKED = 0.1  # of the open numbers off cheques have a mark or a unit beside them
 CLIPPED = 0.05  # of a digit that may lie beside the crop
 NONES = 3000  # crops without a number in the testing set
 
@@ -122,8 +121,6 @@ def compose(
         written = digits
         if signs and rng.random() < (0.65 if layout is Layout.CHEQUE else 0.22):
             written = _with_signs(digits, hands, rng)
-        elif signs and layout is not Layout.CHEQUE and rng.random() < MARKED:
-            written = _with_mark(digits, hands, rng)
         line = write(written, hands, style, rng, touching=rng.random() < touching)
         plan = OPEN[layout](line, style, rng)
     plan = _on_pattern(plan, layout, ink, rng, roughness)
@@ -241,15 +238,6 @@ def _with_signs(digits: str, hands: Hands, rng: np.random.Generator) -> str:
         start = str(rng.choice(["$", "$", "€", "£", "#", "Fr.", "Rs", "="]))
         start = start if all(c in SIGNS or hands.knows(c) for c in start) else ""
     return start + whole + cents + end
-
-
-def _with_mark(digits: str, hands: Hands, rng: np.random.Generator) -> str:
-    """Write what people add to a number that is no part of it: a cross, ditto marks, a unit."""
-    unit = "".join(rng.choice(list(CLEAR_LETTERS), int(rng.integers(1, 3))))
-    added = str(rng.choice(["+", "×", '"', "=", "~", unit], p=[0.2, 0.2, 0.1, 0.1, 0.1, 0.3]))
-    if not all(c in SIGNS or hands.knows(c) for c in added):
-        added = "+"
-    return f"{digits} {added}" if rng.random() < 0.75 else f"{added} {digits}"
 
 
 def _on_pattern(
