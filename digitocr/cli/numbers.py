@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from digitocr.types import FieldStatus, FieldType, Format
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from digitocr.db.export import Filters
+    from digitocr.db.numbers import Filters
     from digitocr.settings import Settings
 
 Batch = Annotated[str | None, typer.Option("--batch", help="Only of this batch.")]
@@ -111,7 +112,7 @@ def export(
     """Write the numbers to CSV, JSON Lines, Parquet or XLSX: one row a field."""
     from digitocr import console
     from digitocr.db import export as rows_of
-    from digitocr.db import schema
+    from digitocr.db import exports, schema
 
     binary = format_ in (Format.PARQUET, Format.XLSX)
     if out is None and binary and sys.stdout.isatty():
@@ -122,16 +123,25 @@ def export(
         _refuse_uncertain(settings, wanted, out)
     engine = schema.connect(settings.database, create=False)
     target = sys.stdout.buffer if out is None else out
-    with schema.reading(engine) as session:
+    noted = exports.noted(engine, wanted, format=format_, by=_name(), now=datetime.now(UTC))
+    with noted as note, schema.reading(engine) as session:
         parts: Any = rows_of.chunks(session, **wanted)
         if wide:
             parts = rows_of.wide_chunks(session, **wanted)
         proven = _proven(session, settings, wanted["batch"]) if certificate else []
-        count = rows_of.write(parts, format_, target)
+        note.rows = count = rows_of.write(parts, format_, target)
     if out is not None and not Shown.quiet:
         console.say(f"{console.counted(count, 'row')} written to {out}")
     if out is not None and certificate:
         _write_certificate(proven, out)
+
+
+def _name() -> str:
+    """Name who takes the numbers out."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user on this machine, as in some containers
+        return "somebody"
 
 
 def _refuse_uncertain(settings: Settings, wanted: Filters, out: Path | None) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import distinct, exists, func, insert, select
+from sqlalchemy import case, distinct, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from digitocr.db import items, tables
@@ -117,14 +118,17 @@ class Watchfulness:
         return CatchRate(self.shown, self.caught).interval
 
 
-def watchfulness(session: Session, reviewer: str) -> Watchfulness:
-    """Count the seeded digits of one person."""
+def watchfulness(session: Session, reviewers: Iterable[str]) -> dict[str, Watchfulness]:
+    """Count the seeded digits of some people."""
     seed = tables.Seed
+    named = list(reviewers)
     rows = session.execute(
-        select(seed.caught, func.count()).where(seed.reviewer == reviewer).group_by(seed.caught)
+        select(seed.reviewer, func.count(), func.sum(case((seed.caught, 1), else_=0)))
+        .where(seed.reviewer.in_(named))
+        .group_by(seed.reviewer)
     )
-    found = {bool(caught): number for caught, number in rows}
-    return Watchfulness(sum(found.values()), found.get(True, 0))
+    found = {who: Watchfulness(shown, int(caught)) for who, shown, caught in rows}
+    return {name: found.get(name, Watchfulness(0, 0)) for name in named}
 
 
 def is_tired(session: Session, reviewer: str) -> bool:

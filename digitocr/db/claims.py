@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, literal_column, or_, select, union, update
 from sqlalchemy.orm import Session, aliased
 
 from digitocr.db import items, tables
@@ -195,22 +195,28 @@ class OpenClaim:
 
 def in_hand(session: Session, now: datetime) -> tuple[OpenClaim, ...]:
     """List the claims that hold items now, oldest first."""
-    rows = session.scalars(
-        select(tables.Claim)
-        .where(tables.Claim.state == ClaimState.OPEN, tables.Claim.until >= now)
-        .order_by(tables.Claim.made_at)
-    ).all()
-    found = []
-    for row in rows:
-        number = _count_still(session, claimed(row))
-        if number:
-            found.append(
-                OpenClaim(
-                    row.id, row.reviewer, Queue(row.queue), row.label, number, row.made_at,
-                    row.until,
-                )
-            )  # fmt: skip
-    return tuple(found)
+    claim, item = tables.Claim, tables.Item
+    number = (
+        select(func.count())
+        .where(item.claim_id == claim.id, item.state == ItemState.OPEN)
+        .correlate(claim)
+        .scalar_subquery()
+    )
+    rows = session.execute(
+        select(
+            claim.id,
+            claim.reviewer,
+            claim.queue,
+            claim.label,
+            number,
+            claim.made_at,
+            claim.until,
+        )
+        .where(claim.state == ClaimState.OPEN, claim.until >= now)
+        .order_by(claim.made_at)
+    )
+    found = (OpenClaim(id_, who, Queue(queue), *more) for id_, who, queue, *more in rows)
+    return tuple(one for one in found if one.items)
 
 
 def free(session: Session, claim: str) -> int:
@@ -349,11 +355,12 @@ def _seeds(session: Session, shown_as: str, count: int) -> list[Cell]:
     if count < 1:
         return []
     glyph, decision = tables.Glyph, tables.Decision
-    blind = or_(decision.audit, decision.screen == Screen.BLIND)
+    confirmed = select(decision.reading_id).where(decision.verdict == Verdict.CONFIRMED)
+    # Two questions, each with an index of its own; the word is no parameter, else SQLite could
+    # not know that the index holds it. Both are of whole fields alone.
+    keyed = decision.screen == literal_column(f"'{Screen.BLIND}'")
     # Not joined: SQLite would begin with all glyphs there are, and their pictures.
-    agreed = select(decision.reading_id).where(
-        blind, decision.verdict == Verdict.CONFIRMED, decision.glyph_id.is_(None)
-    )
+    agreed = union(confirmed.where(decision.audit), confirmed.where(keyed))
     drawn = session.execute(
         select(glyph.id, glyph.reading_id)
         .where(glyph.reading_id.in_(agreed))

@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from digitocr.db import claims, items, store, tables
+from digitocr.db import claims, items, people, store, tables
 from digitocr.db.claims import Claimed
 from digitocr.db.following import Outcome, outcome
 from digitocr.db.tables import ClaimState, ItemState, Queue
@@ -109,6 +109,8 @@ def save_group(
     gone = {item.reading_id for item in whole}
     _follow(session, {i.reading_id for i in done} - gone, base)
     claims.finish(session, claim, ClaimState.SAVED, now)
+    changed = sum(row.verdict is not Verdict.CONFIRMED for row in rows)
+    people.add_work(session, base, digits=len(rows), changed=changed)
     return Saved(claim_id, len(rows), lost)
 
 
@@ -142,11 +144,12 @@ def save_fields(
     texts = {item.reading_id: said[place] for place, item in kept.items() if place in said}
     if not lost:
         texts |= dict(beside or {})
-    decide(session, texts, base)
+    changed = decide(session, texts, base)
     for place, item in kept.items():
         if place not in said:
             item.priority *= 0.5
     claims.finish(session, claim, ClaimState.SAVED, now)
+    people.add_work(session, base, fields=len(texts), changed=changed)
     return Saved(claim_id, len(texts), lost)
 
 
@@ -174,7 +177,7 @@ def save_keyed(
         0, None, Verdict.CONFIRMED, "", reviewer, now, claim=claim_id, shown=False, ms=ms,
         screen=Screen.AUDIT if audit else Screen.BLIND, audit=audit,
     )  # fmt: skip
-    count = 0
+    count = decided = changed = 0
     for place, item in kept.items():
         if place not in keyed:
             continue
@@ -197,12 +200,14 @@ def save_keyed(
         )
         read = session.get_one(tables.Reading, item.reading_id).text
         if text is not None and text == read:
-            decide(session, {item.reading_id: Said(text)}, base)
+            changed += decide(session, {item.reading_id: Said(text)}, base)
+            decided += 1
         elif audit and not earlier:
             item.priority -= 1.0  # of 0 to 1, drawn at random: after all others
         elif audit:
             agreed = text == earlier[-1]
-            decide(session, {item.reading_id: Said(text if agreed else None)}, base)
+            changed += decide(session, {item.reading_id: Said(text if agreed else None)}, base)
+            decided += 1
             if not agreed:
                 items.add(session, item, Queue.CONFLICT)
         else:
@@ -210,13 +215,20 @@ def save_keyed(
             conflict = items.add(session, item, Queue.CONFLICT)
             conflict.keyed_by = f"{conflict.keyed_by or '|'}{reviewer}|"
     claims.finish(session, claim, ClaimState.SAVED, now)
+    people.add_work(session, base, fields=decided, changed=changed)
     return Saved(claim_id, count, lost)
 
 
-def decide(session: Session, said: Mapping[int, Said], base: Correction) -> None:
-    """Write down what is said of whole fields, by reading; they wait no more."""
+def decide(session: Session, said: Mapping[int, Said], base: Correction) -> int:
+    """Write down what is said of whole fields, by reading; they wait no more.
+
+    Returns
+    -------
+    How many are not what was read.
+    """
     if not said:
-        return
+        return 0
+    changed = 0
     read = {
         id_: text
         for id_, text in session.execute(
@@ -231,6 +243,7 @@ def decide(session: Session, said: Mapping[int, Said], base: Correction) -> None
             if one.text == read[reading]
             else Verdict.CORRECTED
         )
+        changed += verdict is not Verdict.CONFIRMED
         store.record_decision(
             session,
             replace(
@@ -238,6 +251,7 @@ def decide(session: Session, said: Mapping[int, Said], base: Correction) -> None
             ),
         )
     items.close(session, waiting_of(session, said), ItemState.DONE)
+    return changed
 
 
 def decide_once(
@@ -253,7 +267,8 @@ def decide_once(
         0, None, Verdict.CONFIRMED, "", reviewer, now, claim=key, screen=Screen.DOCUMENT,
         shown=True,
     )  # fmt: skip
-    decide(session, {reading: said}, base)
+    changed = decide(session, {reading: said}, base)
+    people.add_work(session, base, fields=1, changed=changed)
     return True
 
 

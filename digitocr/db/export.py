@@ -18,21 +18,21 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
-from typing import IO, Any, TypedDict, Unpack
+from typing import IO, Any, Unpack
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import ColumnElement, Select, Text, and_, case, collate, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from digitocr.db import spreadsheet, tables
-from digitocr.db.store import is_deciding, is_latest_pass
+from digitocr.db import spreadsheet
+from digitocr.db.numbers import Filters, filtered, statement
 from digitocr.errors import UsageError
-from digitocr.types import FieldStatus, Format, PageStatus
+from digitocr.types import FieldStatus, Format
 
 COLUMNS = (
     "batch",
@@ -67,24 +67,6 @@ CHUNK_ROWS = 20_000
 SHEET_ROWS = 1_048_576  # the most rows a sheet of an .xlsx file has
 
 
-Statement = Select[*tuple[Any, ...]]
-
-
-class Filters(TypedDict, total=False):
-    """Which rows are wanted; None, or left out, wants all.
-
-    `since` and `until` are times of reading, with their zone; `until` is excluded.
-    """
-
-    batch: str | None
-    form: str | None
-    field: str | None
-    status: FieldStatus | None
-    source: str | None
-    since: datetime | None
-    until: datetime | None
-
-
 def rows(session: Session, **wanted: Unpack[Filters]) -> pd.DataFrame:
     """Collect rows in the order of batch, source, page and position on the form.
 
@@ -100,8 +82,8 @@ def chunks(
     session: Session, *, size: int = CHUNK_ROWS, **wanted: Unpack[Filters]
 ) -> Iterator[pd.DataFrame]:
     """Yield the frame of `rows` in parts of `size` rows; at least one, which may be empty."""
-    statement = _filtered(_statement(session), wanted)
-    found = session.execute(statement, execution_options={"yield_per": size})
+    asked = filtered(statement(session), wanted)
+    found = session.execute(asked, execution_options={"yield_per": size})
     some = False
     for part in found.partitions():
         some = True
@@ -114,23 +96,9 @@ def part(
     session: Session, start: int, count: int, **wanted: Unpack[Filters]
 ) -> tuple[pd.DataFrame, int]:
     """Collect `count` rows from the one at `start` on, and say how many there are in all."""
-    statement = _filtered(_statement(session), wanted)
-    total = session.scalar(
-        select(func.count()).select_from(statement.order_by(None).subquery())
-    )
-    return _frame(session.execute(statement.offset(start).limit(count))), int(total or 0)
-
-
-def _filtered(statement: Statement, wanted: Filters) -> Statement:
-    columns = statement.selected_columns
-    for name in ("batch", "form", "field", "status", "source"):
-        if (value := wanted.get(name)) is not None:
-            statement = statement.where(columns[name] == str(value))
-    if (since := wanted.get("since")) is not None:
-        statement = statement.where(columns["read_at"] >= since)
-    if (until := wanted.get("until")) is not None:
-        statement = statement.where(columns["read_at"] < until)
-    return statement
+    asked = filtered(statement(session), wanted)
+    total = session.scalar(select(func.count()).select_from(asked.order_by(None).subquery()))
+    return _frame(session.execute(asked.offset(start).limit(count))), int(total or 0)
 
 
 def wide_chunks(
@@ -206,74 +174,6 @@ def write(
     }
     with _opened(out) as stream:
         return writers[Format(format)](parts, stream)
-
-
-def _statement(session: Session) -> Statement:
-    """Select the columns of the frame, with a failed page's cause for its reasons."""
-    page, reading, form = tables.PageReading, tables.Reading, tables.Form
-    decision = tables.Decision
-    is_decided = decision.id.is_not(None)
-    failed = page.status == PageStatus.FAILED
-    purged = page.purge_id.is_not(None)
-    value = case((is_decided, decision.text), (reading.accepted, reading.text))
-    status = case(
-        (failed, FieldStatus.FAILED.value),
-        (purged, FieldStatus.PURGED.value),
-        (is_decided, decision.verdict),
-        (reading.accepted, FieldStatus.ACCEPTED.value),
-        else_=FieldStatus.REVIEW.value,
-    )
-    return (
-        select(
-            tables.Batch.name.label("batch"),
-            tables.Arrival.source.label("source"),
-            tables.Document.sha256.label("document"),
-            tables.Page.number.label("page"),
-            form.name.label("form"),
-            form.version.label("form_version"),
-            reading.field.label("field"),
-            value.label("value"),
-            status.label("status"),
-            reading.text.label("reading"),
-            case((~purged, reading.confidence)).label("confidence"),
-            # As stored: an export hands the JSON on and need not take it apart.
-            reading.reasons.cast(Text).label("reasons"),
-            reading.alternatives.cast(Text).label("alternatives"),
-            decision.reviewer.label("reviewer"),
-            decision.made_at.label("reviewed_at"),
-            tables.Model.name.label("model"),
-            page.read_at.label("read_at"),
-            page.cause.label("cause"),
-        )
-        .select_from(tables.Arrival)
-        .join(tables.Batch, tables.Batch.id == tables.Arrival.batch_id)
-        .join(tables.Document, tables.Document.id == tables.Arrival.document_id)
-        .join(tables.Page, tables.Page.document_id == tables.Document.id)
-        .join(page, page.page_id == tables.Page.id)
-        .join(tables.Model, tables.Model.id == page.model_id)
-        .outerjoin(form, form.id == page.form_id)
-        .outerjoin(
-            reading,
-            and_(reading.page_reading_id == page.id, page.status == PageStatus.READ),
-        )
-        .outerjoin(decision, is_deciding())
-        .where(is_latest_pass())
-        .where(or_(failed, reading.id.is_not(None)))
-        .order_by(
-            _by_bytes(session, tables.Batch.name),
-            _by_bytes(session, tables.Arrival.source),
-            tables.Arrival.document_id,
-            tables.Page.number,
-            reading.position,
-        )
-    )
-
-
-def _by_bytes(session: Session, column: Any) -> ColumnElement[Any]:
-    """Order text by its bytes, as SQLite does, whatever the collation of the database."""
-    lite = session.get_bind().dialect.name == "sqlite"
-    ordered: ColumnElement[Any] = column if lite else collate(column, "C")
-    return ordered
 
 
 def _frame(found: Iterable[Any]) -> pd.DataFrame:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, case, delete, exists, func, insert, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
 
 from digitocr.db import tables
-from digitocr.types import Verdict
+from digitocr.types import Correction
 
 PAUSE = timedelta(minutes=30)  # who pauses longer begins another stretch
+LONGEST_MS = 3_600_000  # a page was looked at for no longer than this
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,49 +58,86 @@ def visitor_of(session: Session, id_: str) -> Visitor | None:
     return None if row is None else Visitor(row.reviewer, row.supervisor)
 
 
-def stretches(
-    session: Session, since: datetime, reviewer: str | None = None
-) -> tuple[Stretch, ...]:
-    """List who worked when and how much, the latest first; of all, or of one person."""
-    said = tables.Decision
-    own = and_(said.undoes.is_(None), ~said.followed)
-    undone = aliased(tables.Decision)
-    is_undone = exists().where(undone.undoes == said.id, undone.reading_id == said.reading_id)
-    pages = (
-        select(
-            said.reviewer,
-            func.min(said.made_at),
-            func.max(said.made_at),
-            func.max(func.coalesce(said.ms, 0)),
-            func.sum(case((said.glyph_id.is_not(None), 1), else_=0)),
-            func.sum(case((said.glyph_id.is_(None), 1), else_=0)),
-            func.sum(case((said.verdict != Verdict.CONFIRMED, 1), else_=0)),
-            func.sum(case((is_undone, 1), else_=0)),
-        )
-        .where(own, said.made_at >= since, said.screen.is_not(None))
-        .group_by(said.reviewer, said.claim_id)
-        .order_by(said.reviewer, func.min(said.made_at))
+def add_work(
+    session: Session, base: Correction, *, digits: int = 0, fields: int = 0, changed: int = 0
+) -> None:
+    """Count what a page said to the stretch of its person, or begin another.
+
+    Called last in a transaction: who saves holds the counts of what waits by then, and nobody
+    takes the two the other way round.
+    """
+    if not digits + fields:
+        return
+    ms = min(base.ms or 0, LONGEST_MS)
+    began = base.made_at - timedelta(milliseconds=ms)
+    work = tables.Work
+    last = session.scalar(
+        select(work)
+        .where(work.reviewer == base.reviewer, work.ended >= began - PAUSE)
+        .order_by(work.ended.desc())
+        .limit(1)
+        .with_for_update()
     )
+    if last is None:
+        last = tables.Work(
+            reviewer=base.reviewer, began=began, ended=base.made_at, digits=0, fields=0,
+            changed=0, withdrawn=0,
+        )  # fmt: skip
+        session.add(last)
+    last.began, last.ended = min(last.began, began), max(last.ended, base.made_at)
+    last.digits += digits
+    last.fields += fields
+    last.changed += changed
+    session.flush()
+
+
+def withdraw_work(session: Session, taken: Iterable[tables.Decision]) -> None:
+    """Count decisions that were taken back where they were counted; called last, as above."""
+    work = tables.Work
+    found: Counter[tuple[str, datetime]] = Counter(
+        (one.reviewer, one.made_at)
+        for one in taken
+        if one.undoes is None and not one.followed and one.screen is not None
+    )
+    for (who, at), number in sorted(found.items()):
+        row = session.scalar(
+            select(work)
+            .where(work.reviewer == who, work.began <= at, work.ended >= at)
+            .order_by(work.ended)
+            .limit(1)
+            .with_for_update()
+        )
+        if row is not None:
+            row.withdrawn += number
+    session.flush()
+
+
+def stretches(
+    session: Session, since: datetime, reviewer: str | None = None, *, most: int | None = None
+) -> tuple[Stretch, ...]:
+    """List who worked when and how much, the latest first; of all, or of one person.
+
+    Parameters
+    ----------
+    most
+        No more than these, the latest.
+    """
+    work = tables.Work
+    wanted = select(work).where(work.ended >= since)
     if reviewer is not None:
-        pages = pages.where(said.reviewer == reviewer)
-    found: list[Stretch] = []
-    for who, first, last, ms, *counts in session.execute(pages):
-        began = first - timedelta(milliseconds=min(ms, 3_600_000))
-        one = Stretch(who, began, last, *map(int, counts))
-        before = found[-1] if found else None
-        if before is None or before.reviewer != who or began - before.ended > PAUSE:
-            found.append(one)
-        else:
-            found[-1] = Stretch(
-                who,
-                min(before.began, began),
-                max(before.ended, last),
-                before.digits + one.digits,
-                before.fields + one.fields,
-                before.changed + one.changed,
-                before.withdrawn + one.withdrawn,
-            )
-    return tuple(sorted(found, key=lambda one: one.ended, reverse=True))
+        wanted = wanted.where(work.reviewer == reviewer)
+    return tuple(
+        Stretch(
+            row.reviewer,
+            row.began,
+            row.ended,
+            row.digits,
+            row.fields,
+            row.changed,
+            row.withdrawn,
+        )
+        for row in session.scalars(wanted.order_by(work.ended.desc(), work.id).limit(most))
+    )
 
 
 def rename(session: Session, id_: str, reviewer: str) -> None:

@@ -11,7 +11,9 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from digitocr.db import items, tables
-from digitocr.db.store import is_deciding, is_latest_pass
+from digitocr.db.parts import Sheet
+from digitocr.db.store import is_deciding
+from digitocr.db.tables import Queue
 from digitocr.types import Box, Field, FieldStatus, FormRule, Hypothesis, PageStatus
 
 
@@ -110,6 +112,15 @@ def waiting(session: Session, batch: int | None = None) -> tuple[Waiting, ...]:
     return tuple(Waiting(queue, label, int(n)) for queue, label, n in rows if n > 0)
 
 
+def waiting_in(session: Session, queue: Queue, label: str | None = None) -> int:
+    """Count what waits in a queue, under one label or any."""
+    return sum(
+        one.number
+        for one in waiting(session)
+        if one.queue == queue and label in (None, one.label)
+    )
+
+
 def fields(session: Session, readings: Iterable[int]) -> dict[int, FieldView]:
     """Load fields with their digits, by reading."""
     wanted = list(readings)
@@ -162,14 +173,8 @@ def page(session: Session, id_: int) -> PageView | None:
     )
 
 
-def pages(
-    session: Session,
-    *,
-    batch: str | None = None,
-    after: int = 0,
-    limit: int = 50,
-) -> tuple[ListedPage, ...]:
-    """List current pages that were read, from the one after `after` on."""
+def pages(session: Session, sheets: Sequence[Sheet]) -> tuple[ListedPage, ...]:
+    """List pages that were read, as lists show them."""
     open_items = (
         select(func.count(func.distinct(tables.Item.reading_id)))
         .join(tables.Reading, tables.Reading.id == tables.Item.reading_id)
@@ -186,30 +191,18 @@ def pages(
         .correlate(tables.PageReading)
         .scalar_subquery()
     )
-    statement = (
-        select(
-            tables.PageReading.id,
-            _source(),
-            tables.Page.number,
-            tables.Form.name,
-            count,
-            open_items,
-        )
-        .join(tables.Page, tables.Page.id == tables.PageReading.page_id)
+    rows = session.execute(
+        select(tables.PageReading.id, tables.Form.name, count, open_items)
         .join(tables.Form, tables.Form.id == tables.PageReading.form_id)
-        .where(tables.PageReading.status == PageStatus.READ, is_latest_pass())
-        .where(tables.PageReading.id > after)
-        .order_by(tables.PageReading.id)
-        .limit(limit)
+        .where(tables.PageReading.id.in_([sheet.reading for sheet in sheets]))
+        .where(tables.PageReading.status == PageStatus.READ)
     )
-    if batch is not None:
-        came = (
-            select(tables.Arrival.document_id)
-            .join(tables.Batch, tables.Batch.id == tables.Arrival.batch_id)
-            .where(tables.Batch.name == batch)
-        )
-        statement = statement.where(tables.Page.document_id.in_(came))
-    return tuple(ListedPage(*row) for row in session.execute(statement))
+    known = {id_: more for id_, *more in rows}
+    return tuple(
+        ListedPage(sheet.reading, sheet.source, sheet.page, *known[sheet.reading])
+        for sheet in sheets
+        if sheet.reading in known
+    )
 
 
 def glyph_crops(session: Session, glyphs: Sequence[int]) -> Mapping[int, bytes | None]:

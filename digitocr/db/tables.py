@@ -12,8 +12,9 @@ documents ┘                                   │ │
 ```
 
 Beside them: `counts` (how many items wait, by batch, queue and label, so that no page counts a
-million rows), `sessions`, `saved_queries`, `samples` (digits drawn and kept), and `promotions`
-(which model reads from now on). Of the runs that read there are `tries` (files that a process
+million rows), `work` (who decided how much, likewise), `sessions`, `saved_queries`, `samples`
+(digits drawn and kept), `exports` (what was taken out, and when), and `promotions` (which model
+reads from now on). Of the runs that read there are `tries` (files that a process
 may have died over), `watched` (files of a watched folder, each claimed by one run) and
 `measures` (a batch in figures, to compare).
 `purges` say when personal data were taken out, and by whom.
@@ -206,14 +207,18 @@ class Document(Base):
 
 class Arrival(Base):
     __tablename__ = "arrivals"
-    __table_args__ = (UniqueConstraint("batch_id", "document_id", "source"),)
+    __table_args__ = (
+        UniqueConstraint("batch_id", "document_id", "source"),
+        Index(None, "batch_id", "source", "document_id"),  # the order of an export
+    )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"))
     document_id: Mapped[Id] = mapped_column(
         ForeignKey("documents.id", ondelete="CASCADE"), index=True
     )
-    source: Mapped[str]
+    # Ordered by its bytes on both databases, so that the index above has the order.
+    source: Mapped[str] = mapped_column(Text().with_variant(Text(collation="C"), "postgresql"))
     received_at: Mapped[datetime]
 
 
@@ -396,6 +401,25 @@ class Decision(Base):
             sqlite_where=text("claim_id IS NOT NULL"),
             postgresql_where=text("claim_id IS NOT NULL"),
         ),
+        Index(
+            "ix_decisions_verdict",  # for who asks for fields by what was said of them
+            "verdict",
+            sqlite_where=text("glyph_id IS NULL"),
+            postgresql_where=text("glyph_id IS NULL"),
+        ),
+        # What was said by who did not see the reading: little, and asked for with every page.
+        Index(
+            "ix_decisions_audit",
+            "reading_id",
+            sqlite_where=text("audit = 1"),
+            postgresql_where=text("audit"),
+        ),
+        Index(
+            "ix_decisions_blind",
+            "reading_id",
+            sqlite_where=text("screen = 'blind'"),
+            postgresql_where=text("screen = 'blind'"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -453,6 +477,12 @@ class Item(Base):
             sqlite_where=text("glyph_id IS NOT NULL"),
             postgresql_where=text("glyph_id IS NOT NULL"),
         ),
+        Index(
+            "ix_items_claim_id",
+            "claim_id",
+            sqlite_where=text("state = 'open' AND claim_id IS NOT NULL"),
+            postgresql_where=text("state = 'open' AND claim_id IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -482,7 +512,15 @@ class Claim(Base):
     """
 
     __tablename__ = "claims"
-    __table_args__ = (_one_of("state", ClaimState),)
+    __table_args__ = (
+        _one_of("state", ClaimState),
+        Index(
+            "ix_claims_until",
+            "until",
+            sqlite_where=text("state = 'open'"),
+            postgresql_where=text("state = 'open'"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     reviewer: Mapped[str]
@@ -538,6 +576,48 @@ class Seed(Base):
     reviewer: Mapped[str]
     caught: Mapped[bool]
     made_at: Mapped[datetime]
+
+
+class Work(Base):
+    """What one person decided without a long pause: counted as it is saved.
+
+    `withdrawn` of it was taken back since. Only what pages of the review said: nothing that
+    followed, and nothing that took back.
+    """
+
+    __tablename__ = "work"
+    __table_args__ = (Index(None, "reviewer", "ended"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reviewer: Mapped[str]
+    began: Mapped[datetime]
+    ended: Mapped[datetime]
+    digits: Mapped[int]
+    fields: Mapped[int]
+    changed: Mapped[int]
+    withdrawn: Mapped[int]
+
+
+class Export(Base):
+    """Numbers were taken out: who wanted what, and when.
+
+    It holds no decision after `last_decision`; NULL while it is being written, and of one that
+    was killed.
+    """
+
+    __tablename__ = "exports"
+    __table_args__ = (
+        CheckConstraint("length(trim(made_by)) > 0", name="made_by"),
+        CheckConstraint('(last_decision IS NULL) = ("rows" IS NULL)', name="done"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    begun_at: Mapped[datetime]
+    made_by: Mapped[str]
+    format: Mapped[str]
+    filters: Mapped[Any] = mapped_column(Json)
+    last_decision: Mapped[Id | None]
+    rows: Mapped[int | None]
 
 
 class SavedQuery(Base):

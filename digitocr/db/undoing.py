@@ -1,7 +1,9 @@
 """Taking back what people said, by new rows: a saved page, or all of one person's since a time.
 
 What was said before is said again, or withdrawn where nothing was; nothing is deleted. What
-somebody decided since, on another page, is left alone.
+somebody decided since, on another page, is left alone. A page of which an export has a value
+is not taken back any more: it would wait again while the number is in use. A supervisor may,
+and is told how many were exported.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from digitocr.db import claims, items, store, tables
+from digitocr.db import claims, exports, items, people, store, tables
 from digitocr.db.claims import Claimed
 from digitocr.db.deciding import waiting_of
 from digitocr.db.tables import ClaimState, ItemState, Queue
@@ -33,7 +35,8 @@ def undo(session: Session, claim_id: str, *, reviewer: str, now: datetime) -> Cl
     Raises
     ------
     UsageError
-        If it was never saved, or longer ago than `UNDO_MIN` minutes.
+        If it was never saved, or longer ago than `UNDO_MIN` minutes, or a value of it was
+        exported since.
     """
     claim = claims.load(session, claim_id, reviewer=reviewer, lock=True)
     row = session.get_one(tables.Claim, claim_id)
@@ -49,17 +52,30 @@ def undo(session: Session, claim_id: str, *, reviewer: str, now: datetime) -> Cl
         .where(tables.Decision.claim_id == claim_id, tables.Decision.purge_id.is_(None))
         .order_by(tables.Decision.id)
     ).all()
+    held = _exported(session, made, now)
+    if held:
+        first = min(held.values(), key=lambda one: one.id)
+        number = "a value" if len(held) == 1 else f"{len(held)} values"
+        raise UsageError(
+            f"{number} of that page went out with the export of {first.begun_at:%H:%M} UTC by "
+            f"{first.made_by}; change single values in the document view, and export again"
+        )
     taken = _take_back(session, made, reviewer, now)
     free = _reopen(session, claim, taken.superseded)
+    people.withdraw_work(session, taken.decisions)
     return claims.again(session, claim, [item.id for item in free], now)
 
 
 @dataclass(frozen=True, slots=True)
 class Reverted:
-    """What came of taking a person's work back: decisions, and fields that were left alone."""
+    """What came of taking a person's work back: decisions, and fields that were left alone.
+
+    `exported`: so many fields went out with an export as this person had decided them.
+    """
 
     decisions: int
     left: int
+    exported: int
 
 
 def revert(
@@ -77,6 +93,7 @@ def revert(
         .where(decision.screen.in_(SEEN), decision.purge_id.is_(None))
         .order_by(decision.id)
     ).all()
+    held = _exported(session, made, now)
     taken = _take_back(session, made, by, now)
     rows = session.scalars(
         select(claim)
@@ -89,8 +106,11 @@ def revert(
         _reopen(session, claims.claimed(row), taken.superseded)
     of_pages = {one.reading_id for one in taken.decisions if one.screen == Screen.DOCUMENT}
     _reopen_pages(session, of_pages)
+    people.withdraw_work(session, taken.decisions)
     said = sum(not one.followed for one in taken.decisions)
-    return Reverted(said, len({reading for reading, _ in taken.superseded}))
+    back = {one.reading_id for one in taken.decisions}
+    left = len({reading for reading, _ in taken.superseded})
+    return Reverted(said, left, len(back & set(held)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +119,17 @@ class _Taken:
 
     decisions: tuple[tables.Decision, ...]
     superseded: frozenset[Thing]
+
+
+def _exported(
+    session: Session, made: Sequence[tables.Decision], now: datetime
+) -> dict[int, exports.Taken]:
+    """Tell which fields went out as these decisions have them."""
+    said = [one for one in made if one.undoes is None]
+    if not said:
+        return {}
+    since = min(one.id for one in said)
+    return exports.holding(session, {one.reading_id for one in said}, since=since, now=now)
 
 
 def _take_back(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -14,7 +16,7 @@ from digitocr.db.following import broken_rules, digits_of, fits
 from digitocr.db.review import FieldView
 from digitocr.db.tables import Queue
 from digitocr.review import desk as desks
-from digitocr.review.desk import AtDesk, Reviewer
+from digitocr.review.desk import AtDesk, Desk, Reviewer
 from digitocr.review.repair import Repair, repair_field, repair_sum
 from digitocr.review.words import in_words
 from digitocr.types import Reason
@@ -40,6 +42,7 @@ class Conflict:
     title: str
     lines: tuple[Line, ...]
     offer: Repair | None
+    titles: Mapping[str, str]  # what fields are called on the form, by name
 
 
 @router.get("/conflict")
@@ -53,17 +56,28 @@ def conflict(
         claimed = claims.resume(session, claim, reviewer=reviewer, now=now) if claim else None
         if claimed is None or claimed.queue is not Queue.CONFLICT:
             claimed = claims.take(session, Queue.CONFLICT, reviewer=reviewer, now=now)
+    return desks.page(request, "conflict.html", **_values(desk, claimed))
+
+
+@router.post("/conflict/next")
+def next_conflict(request: Request, desk: AtDesk, reviewer: Reviewer) -> HTMLResponse:
+    """Claim the conflicts of the page after this one ahead."""
+    with schema.writing(desk.engine) as session:
+        claimed = claims.take(session, Queue.CONFLICT, reviewer=reviewer, now=desk.now())
+    return desks.page(request, "one_conflict.html", **_values(desk, claimed))
+
+
+def _values(desk: Desk, claimed: Claimed | None) -> dict[str, Any]:
+    """Collect what the conflicts of a page are shown with."""
     found: tuple[Conflict, ...] = ()
     page = None
     with schema.reading(desk.engine) as session:
-        waiting = sum(w.number for w in review.waiting(session) if w.queue == Queue.CONFLICT)
+        waiting = review.waiting_in(session, Queue.CONFLICT)
         if claimed is not None:
             reading = claimed.cells[0].reading
             page = review.page(session, review.fields(session, [reading])[reading].page)
             found = _conflicts(session, claimed, page.fields if page else ())
-    return desks.page(
-        request, "conflict.html", claim=claimed, conflicts=found, page=page, waiting=waiting
-    )
+    return {"claim": claimed, "conflicts": found, "page": page, "waiting": waiting}
 
 
 def _conflicts(
@@ -71,6 +85,7 @@ def _conflicts(
 ) -> tuple[Conflict, ...]:
     place = {cell.reading: place for place, cell in enumerate(claimed.cells)}
     by_name = {view.field.name: view for view in views}
+    titles = {name: view.field.title for name, view in by_name.items()}
     keyed = review.keyed(session, list(place))
     shown: set[int] = set()
     found = []
@@ -86,15 +101,16 @@ def _conflicts(
             if view.id not in shown
         )
         shown |= {view.id for view in named}
-        title = in_words(Reason.of_rule(rule.name), (rule,))
-        found.append(Conflict(title, lines, repair_sum(rule, by_name)))
+        title = in_words(Reason.of_rule(rule.name), (rule,), titles)
+        found.append(Conflict(title, lines, repair_sum(rule, by_name), titles))
     for view in views:
         if view.id in place and view.id not in shown:
-            title = " ".join(in_words(reason, view.rules) for reason in view.reasons)
+            title = " ".join(in_words(reason, view.rules, titles) for reason in view.reasons)
             if keyed.get(view.id):
                 title = "It was keyed, and read, in more than one way."
             line = _line(view, place, keyed)
-            found.append(Conflict(f"{view.field.title}: {title}", (line,), _offer(view)))
+            said = f"{view.field.title}: {title}"
+            found.append(Conflict(said, (line,), _offer(view), titles))
     return tuple(found)
 
 

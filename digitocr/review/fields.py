@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from digitocr.db import claims, deciding, items, review, schema
-from digitocr.db.claims import ClaimError
+from digitocr.db.claims import Claimed, ClaimError
 from digitocr.db.following import SURE, digits_of
 from digitocr.db.review import FieldView
 from digitocr.db.tables import Queue
@@ -17,9 +17,10 @@ from digitocr.db.values import values_now
 from digitocr.recognition.checks import value_of
 from digitocr.review import desk as desks
 from digitocr.review import pictures
-from digitocr.review.desk import AtDesk, Reviewer
+from digitocr.review.desk import AtDesk, Desk, Reviewer
 from digitocr.review.pictures import MOST_SCALE
 from digitocr.review.saying import NotADigitError, Sent, check
+from digitocr.review.words import counted
 from digitocr.types import Box, Gray, Screen
 
 router = APIRouter()
@@ -71,22 +72,15 @@ def field(request: Request, desk: AtDesk, reviewer: Reviewer, claim: str = "") -
         claimed = claims.resume(session, claim, reviewer=reviewer, now=now) if claim else None
         if claimed is None or claimed.queue is not Queue.FIELD:
             claimed = claims.take(session, Queue.FIELD, reviewer=reviewer, now=now)
-    view = None
-    with schema.reading(desk.engine) as session:
-        waiting = sum(w.number for w in review.waiting(session) if w.queue == Queue.FIELD)
-        if claimed is not None:
-            reading = claimed.cells[0].reading
-            view = review.fields(session, [reading])[reading]
-    return desks.page(
-        request,
-        "field.html",
-        claim=claimed,
-        view=view,
-        digits=digit_inputs(view) if view else (),
-        written=digits_of(view.field, view.text or "") if view else "",
-        others=[digits_of(view.field, h.text) for h in view.alternatives[:4]] if view else [],
-        waiting=waiting,
-    )
+    return desks.page(request, "field.html", **_values(desk, claimed))
+
+
+@router.post("/field/next")
+def next_field(request: Request, desk: AtDesk, reviewer: Reviewer) -> HTMLResponse:
+    """Claim the field after this one ahead, so that Enter need not wait."""
+    with schema.writing(desk.engine) as session:
+        claimed = claims.take(session, Queue.FIELD, reviewer=reviewer, now=desk.now())
+    return desks.page(request, "one_field.html", **_values(desk, claimed))
 
 
 @router.post("/claims/{claim}/fields")
@@ -122,7 +116,13 @@ def save(desk: AtDesk, reviewer: Reviewer, claim: str, sent: Sent) -> Response:
             ms=sent.ms,
             beside={reading: found.said[reading] for reading in sent.beside},
         )
-    body = {"saved": saved.saved, "dropped": saved.dropped, "again": saved.again}
+        waiting = review.waiting_in(session, claimed.queue)
+    body = {
+        "saved": saved.saved,
+        "dropped": saved.dropped,
+        "again": saved.again,
+        "waiting": counted(waiting, "field"),
+    }
     if saved.dropped:
         body["message"] = (
             "Not saved: somebody else has this field now. Go on with the next one."
@@ -166,6 +166,26 @@ def place_picture(
         if part is None
         else Response(pictures.webp(part), media_type="image/webp")
     )
+
+
+def _values(desk: Desk, claimed: Claimed | None) -> dict[str, Any]:
+    """Collect what one field is shown with."""
+    view = None
+    with schema.reading(desk.engine) as session:
+        waiting = review.waiting_in(session, Queue.FIELD)
+        if claimed is not None:
+            reading = claimed.cells[0].reading
+            view = review.fields(session, [reading])[reading]
+    return {
+        "claim": claimed,
+        "view": view,
+        "digits": digit_inputs(view) if view else (),
+        "written": digits_of(view.field, view.text or "") if view else "",
+        "others": [digits_of(view.field, h.text) for h in view.alternatives[:4]]
+        if view
+        else [],
+        "waiting": waiting,
+    }
 
 
 def _view(desk: AtDesk, reviewer: str, claim: str, place: int) -> FieldView:

@@ -16,6 +16,7 @@ from digitocr.db.tables import Queue
 from digitocr.review import desk as desks
 from digitocr.review import pictures
 from digitocr.review.desk import AtDesk, Desk, Reviewer
+from digitocr.review.words import thousands
 
 router = APIRouter()
 SMALL_PAGE = 100
@@ -98,7 +99,14 @@ def save(
             ms=sent.ms,
             postpone=sent.postpone,
         )
-    body = {"saved": saved.saved, "dropped": saved.dropped, "again": saved.again}
+        label = claims.load(session, claim, reviewer=reviewer).label
+        waiting = review.waiting_in(session, Queue.GROUP, label)
+    body = {
+        "saved": saved.saved,
+        "dropped": saved.dropped,
+        "again": saved.again,
+        "waiting": thousands(waiting),
+    }
     if saved.dropped:
         lost = len(saved.dropped)
         body["message"] = (
@@ -187,11 +195,7 @@ def _take(session: Session, desk: Desk, digit: str, reviewer: str, size: int) ->
 def _values(desk: Desk, claimed: Claimed | None, digit: str) -> dict[str, Any]:
     """Collect what the cells need; none of it tells a seed from another cell."""
     with schema.reading(desk.engine) as session:
-        waiting = sum(
-            w.number
-            for w in review.waiting(session)
-            if w.queue == Queue.GROUP and w.label == digit
-        )
+        waiting = review.waiting_in(session, Queue.GROUP, digit)
         sure = review.glyph_confidences(
             session, [c.glyph for c in claimed.cells if c.glyph is not None] if claimed else []
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from digitocr.db import audits, batches, certificates, items, review, schema
+from digitocr.db.parts import Place, sheets
 from digitocr.db.store import batch_id
 from digitocr.db.tables import BatchStatus, Queue
 from digitocr.errors import UsageError
@@ -22,6 +24,7 @@ PAGES_LISTED = 100
 MOST_DRAWN = 10_000
 DIGITS = tuple("0123456789")
 
+After = Annotated[str, Query(max_length=60)]
 Percent = Annotated[float | None, Query(gt=0, lt=100)]  # of the readings that may be wrong
 
 
@@ -39,21 +42,24 @@ def part(request: Request, desk: AtDesk) -> HTMLResponse:
 
 @router.get("/batch/{name:path}")
 def batch(
-    request: Request, desk: AtDesk, name: str, after: int = 0, percent: Percent = None
+    request: Request, desk: AtDesk, name: str, after: After = "", percent: Percent = None
 ) -> HTMLResponse:
     """Show one batch: what may be wrong in it, its failed pages and its documents."""
     targets = certificates.targets_of(desk.settings, percent and percent / 100)
     with schema.reading(desk.engine) as session:
         summary = desk.tally.batch(name) or batches.batch_summary(session, name)
-        pages = review.pages(session, batch=name, after=after, limit=PAGES_LISTED + 1)
+        place = Place.of(after) if after else None
+        found = list(islice(sheets(session, {"batch": name}, place), PAGES_LISTED + 1))
+        listed = found[:PAGES_LISTED]
+        pages = review.pages(session, listed)
         waiting = review.waiting(session, batch_id(session, name))
         meters = certificates.meters(session, name, targets)
-    more = pages[PAGES_LISTED - 1].id if len(pages) > PAGES_LISTED else None
+    more = listed[-1].end if len(found) > PAGES_LISTED else None
     return desks.page(
         request,
         "batch.html",
         batch=summary,
-        pages=pages[:PAGES_LISTED],
+        pages=pages,
         more=more,
         waiting={q: sum(w.number for w in waiting if w.queue == q) for q in QUEUES},
         queues=QUEUES,

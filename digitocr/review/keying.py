@@ -6,17 +6,20 @@ for by claim and place.
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from digitocr.db import claims, deciding, items, review, schema
-from digitocr.db.claims import ClaimError
+from digitocr.db.claims import Claimed, ClaimError
 from digitocr.db.following import typed
 from digitocr.db.tables import Queue
 from digitocr.recognition.checks import value_of
 from digitocr.review import desk as desks
-from digitocr.review.desk import AtDesk, Reviewer
+from digitocr.review.desk import AtDesk, Desk, Reviewer
 from digitocr.review.saying import Sent
+from digitocr.review.words import WHERE, counted
 
 router = APIRouter()
 FIELDS_A_PAGE = 12
@@ -42,6 +45,18 @@ def audit(request: Request, desk: AtDesk, reviewer: Reviewer, claim: str = "") -
     return _screen(request, desk, reviewer, Queue.AUDIT, claim)
 
 
+@router.post("/blind/next")
+def next_blind(request: Request, desk: AtDesk, reviewer: Reviewer) -> HTMLResponse:
+    """Claim the fields after these ahead."""
+    return _next(request, desk, reviewer, Queue.BLIND)
+
+
+@router.post("/audit/next")
+def next_audit(request: Request, desk: AtDesk, reviewer: Reviewer) -> HTMLResponse:
+    """Claim the fields of the audit after these ahead."""
+    return _next(request, desk, reviewer, Queue.AUDIT)
+
+
 @router.post("/claims/{claim}/keyed")
 def save(desk: AtDesk, reviewer: Reviewer, claim: str, sent: Sent) -> Response:
     """Save what was keyed; whether it is what was read is not said."""
@@ -65,7 +80,13 @@ def save(desk: AtDesk, reviewer: Reviewer, claim: str, sent: Sent) -> Response:
         saved = deciding.save_keyed(
             session, claim, keyed, reviewer=reviewer, now=desk.now(), ms=sent.ms
         )
-    body = {"saved": saved.saved, "dropped": saved.dropped, "again": saved.again}
+        waiting = review.waiting_in(session, claimed.queue)
+    body = {
+        "saved": saved.saved,
+        "dropped": saved.dropped,
+        "again": saved.again,
+        "waiting": counted(waiting, "field"),
+    }
     if saved.dropped:
         body["message"] = f"{len(saved.dropped)} were not saved: somebody else has them now."
     return JSONResponse(body, 409 if saved.dropped else 200)
@@ -82,15 +103,32 @@ def _screen(
             claimed = claims.take(
                 session, queue, reviewer=reviewer, now=now, limit=FIELDS_A_PAGE
             )
+    return desks.page(request, "keying.html", **_values(desk, claimed, queue))
+
+
+def _next(request: Request, desk: Desk, reviewer: str, queue: Queue) -> HTMLResponse:
+    with schema.writing(desk.engine) as session:
+        claimed = claims.take(
+            session, queue, reviewer=reviewer, now=desk.now(), limit=FIELDS_A_PAGE
+        )
+    return desks.page(request, "to_key.html", **_values(desk, claimed, queue))
+
+
+def _values(desk: Desk, claimed: Claimed | None, queue: Queue) -> dict[str, Any]:
+    """Collect what fields are keyed blind with; nothing of what was read is in it."""
     with schema.reading(desk.engine) as session:
-        waiting = sum(w.number for w in review.waiting(session) if w.queue == queue)
+        waiting = review.waiting_in(session, queue)
         views = review.fields(session, [c.reading for c in claimed.cells]) if claimed else {}
     title, why = SCREENS[queue]
     named = [
         (views[cell.reading].field.title, views[cell.reading].form)
         for cell in (claimed.cells if claimed else ())
     ]
-    return desks.page(
-        request, "keying.html", claim=claimed, named=named, title=title, why=why,
-        waiting=waiting, screen=request.url.path,
-    )  # fmt: skip
+    return {
+        "claim": claimed,
+        "named": named,
+        "title": title,
+        "why": why,
+        "waiting": waiting,
+        "screen": WHERE[queue],
+    }

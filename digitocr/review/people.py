@@ -17,6 +17,7 @@ from digitocr.review.words import QUEUES
 
 router = APIRouter()
 DAYS = 14
+ROWS = 100
 
 Name = Annotated[str, Form(max_length=60)]
 
@@ -28,13 +29,14 @@ def show(request: Request, desk: AtDesk, reviewer: Reviewer) -> HTMLResponse:
     mine = None if request.state.supervisor else reviewer
     with schema.reading(desk.engine) as session:
         held = [one for one in claims.in_hand(session, now) if mine in (None, one.reviewer)]
-        work = people.stretches(session, now - timedelta(days=DAYS), mine)
+        work = people.stretches(session, now - timedelta(days=DAYS), mine, most=ROWS + 1)
+        cut, work = len(work) > ROWS, work[:ROWS]
         who = dict.fromkeys([reviewer, *(one.reviewer for one in work)])
         tired = audits.is_tired(session, reviewer)
-        eyes = {name: audits.watchfulness(session, name) for name in who}
+        eyes = audits.watchfulness(session, who)
     return desks.page(
         request, "people.html", held=held, work=work, eyes=eyes, tired=tired, queues=QUEUES,
-        days=DAYS, level=LEVEL,
+        days=DAYS, level=LEVEL, rows=ROWS if cut else None,
     )  # fmt: skip
 
 

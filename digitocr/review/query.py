@@ -6,7 +6,7 @@ import json
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query, Request
@@ -14,17 +14,17 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.background import BackgroundTask
 
-from digitocr.db import audits, people, review, schema
+from digitocr.db import audits, exports, parts, people, review, schema
+from digitocr.db.numbers import Filters
+from digitocr.db.parts import Place
 from digitocr.errors import UsageError
 from digitocr.review import desk as desks
 from digitocr.review.desk import AtDesk, Desk, Reviewer
 from digitocr.types import FieldStatus, Format
 
-if TYPE_CHECKING:
-    from digitocr.db.export import Filters
-
 router = APIRouter()
 ROWS = 100
+EXPORTS = 5  # the last ones, shown
 NAMES = ("batch", "form", "field", "source", "status", "since", "until")
 MEDIA = {
     Format.CSV: "text/csv; charset=utf-8",
@@ -62,28 +62,29 @@ class Wanted(BaseModel):
 
 @router.get("/query")
 def query(
-    request: Request, desk: AtDesk, start: Annotated[int, Query(ge=0)] = 0
+    request: Request, desk: AtDesk, after: Annotated[str, Query(max_length=60)] = ""
 ) -> HTMLResponse:
-    """Show numbers by filters."""
-    from digitocr.db import export  # brings pandas, for which starting need not wait
-
+    """Show numbers by filters, from the row after a place on."""
     given = {name: request.query_params.get(name, "") for name in NAMES}
     wanted = _wanted(given)
     with schema.reading(desk.engine) as session:
-        rows, total = export.part(session, start, ROWS, **wanted.filters())
+        part = parts.part(session, ROWS, Place.of(after) if after else None, **wanted.filters())
+        taken = exports.latest(session, EXPORTS)
         questions = people.saved_queries(session)
         standing = audits.standing(session)
         known = review.names(session)
-    shown = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    shown = [row | {"reasons": json.loads(row["reasons"] or "[]")} for row in part.rows]
     for row in shown:
-        row["reasons"] = json.loads(row["reasons"] or "[]")
+        if row["status"] == FieldStatus.FAILED:
+            row["reasons"] = [f"failed: {row['cause']}"]
     return desks.page(
         request,
         "query.html",
         rows=shown,
-        total=total,
-        start=start,
+        part=part,
+        after=after,
         step=ROWS,
+        taken=taken,
         given=given,
         text=_text(given),
         saved=[(name, _text(filters)) for name, filters in questions],
@@ -95,10 +96,12 @@ def query(
 
 
 @router.get("/export")
-def download(request: Request, desk: AtDesk, format: Format, wide: bool = False) -> Response:
-    """Give the file that `digitocr export` writes for these filters."""
+def download(
+    request: Request, desk: AtDesk, reviewer: Reviewer, format: Format, wide: bool = False
+) -> Response:
+    """Give the file that `digitocr export` writes for these filters, and write that down."""
     wanted = _wanted({name: request.query_params.get(name, "") for name in NAMES})
-    path = _written(desk, wanted, format, wide=wide)
+    path = _written(desk, wanted, format, reviewer, wide=wide)
     return FileResponse(
         path,
         media_type=MEDIA[format],
@@ -134,17 +137,19 @@ def forget(desk: AtDesk, name: Annotated[str, Form(max_length=80)]) -> Response:
     return Response(status_code=204, headers={"HX-Redirect": "/query"})
 
 
-def _written(desk: Desk, wanted: Wanted, format: Format, *, wide: bool) -> Path:
-    from digitocr.db import export
+def _written(desk: Desk, wanted: Wanted, format: Format, reviewer: str, *, wide: bool) -> Path:
+    from digitocr.db import export  # brings pandas, for which starting need not wait
 
     with tempfile.NamedTemporaryFile(suffix=f".{format}", delete=False) as stream:
         path = Path(stream.name)
     try:
-        with schema.reading(desk.engine) as session:
-            found: Any = export.chunks(session, **wanted.filters())
+        filters = wanted.filters()
+        noted = exports.noted(desk.engine, filters, format=format, by=reviewer, now=desk.now())
+        with noted as note, schema.reading(desk.engine) as session:
+            found: Any = export.chunks(session, **filters)
             if wide:
-                found = export.wide(export.rows(session, **wanted.filters()))
-            export.write(found, format, path)
+                found = export.wide_chunks(session, **filters)
+            note.rows = export.write(found, format, path)
     except BaseException:
         path.unlink()
         raise

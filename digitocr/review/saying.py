@@ -105,5 +105,6 @@ def _against(
         reason = name if name == Reason.LENGTH else Reason.of_rule(name)
         found.append(f"{field.title}: {in_words(reason)}")
     for rule in broken_rules(field, view.rules, fields, now):
-        found.append(in_words(Reason.of_rule(rule.name), view.rules))
+        titles = {name: one.title for name, one in fields.items()}
+        found.append(in_words(Reason.of_rule(rule.name), view.rules, titles))
     return found

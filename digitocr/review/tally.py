@@ -41,7 +41,8 @@ class Tally:
                 self._counting = threading.Thread(target=self._count, daemon=True)
                 self._counting.start()
             counting = self._counting
-        if counting is not None:
+            soon = self._last is None or self._took_s <= WAIT_S
+        if counting is not None and soon:
             counting.join(WAIT_S)
         return self._last
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from digitocr.db.tables import Queue
@@ -41,13 +41,24 @@ WHERE = {Queue.CONFLICT: "/conflict", Queue.BLIND: "/blind", Queue.FIELD: "/fiel
          Queue.AUDIT: "/audit"}  # fmt: skip
 
 
-def in_words(reason: str, rules: Sequence[FormRule] = ()) -> str:
-    """Say a reason, or the name of a check or rule that does not hold, as a sentence."""
+def in_words(
+    reason: str, rules: Sequence[FormRule] = (), titles: Mapping[str, str] | None = None
+) -> str:
+    """Say a reason, or the name of a check or rule that does not hold, as a sentence.
+
+    Parameters
+    ----------
+    titles
+        What fields are called on the form, by name; without it they are called by name.
+    """
     prefix = Reason.of_rule("")
     name = reason.removeprefix(prefix)
     for rule in rules:
         if rule.name == name:
-            return f"The sum does not come out: {' + '.join(rule.of)} = {rule.equals}."
+            called = titles or {}
+            parts = " + ".join(called.get(name, name) for name in rule.of)
+            total = called.get(rule.equals, rule.equals)
+            return f"The sum does not come out: {parts} = {total}."
     if name in set(CHECKS):
         return CHECKS[Rule(name)]
     if reason in set(REASONS):

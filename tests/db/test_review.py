@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from digitocr.db import (
     audits,
     claims,
     deciding,
+    exports,
     items,
     review,
     schema,
@@ -29,6 +30,7 @@ from digitocr.errors import UsageError
 from digitocr.types import FieldStatus, Reason, Screen
 
 LOW = (Reason.LOW_CONFIDENCE,)
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def test_a_doubtful_digit_waits_among_its_like_and_the_value_follows(floor: Any) -> None:
@@ -242,6 +244,119 @@ def test_undo_is_refused_after_a_while(floor: Any) -> None:
         floor.undo(claim, now=floor.now + timedelta(minutes=16))
 
 
+def take_out(floor: Any, **wanted: Any) -> None:
+    with exports.noted(floor.engine, wanted, format="csv", by="eve", now=floor.now) as note:
+        note.rows = len(floor.rows(**wanted))
+
+
+def test_what_was_exported_is_not_taken_back(floor: Any) -> None:
+    floor.many(3)
+    claim = floor.take(Queue.GROUP, "5", limit=2)
+    floor.save(claim, {0: "8"})
+    take_out(floor)
+    before = len(floor.decisions())
+    with pytest.raises(UsageError, match=r"2 values .* export of 12:00 UTC by eve"):
+        floor.undo(claim)
+    assert len(floor.decisions()) == before
+    later = floor.take(Queue.GROUP, "5")
+    floor.save(later)
+    assert len(floor.undo(later).cells) == 1  # said after the export
+
+
+@pytest.mark.parametrize(
+    ("wanted", "holds"),
+    [
+        ({"batch": "monday"}, True),
+        ({"batch": "tuesday"}, False),
+        ({"form": "tally", "field": "a"}, True),
+        ({"field": "b"}, False),
+        ({"status": FieldStatus.CORRECTED}, True),
+        ({"status": FieldStatus.CONFIRMED}, False),
+        ({"status": FieldStatus.REVIEW}, False),
+        ({"source": "d.png"}, True),
+        ({"source": "e.png"}, False),
+        ({"since": NOON}, True),
+        ({"until": NOON}, False),
+    ],
+)
+def test_an_export_of_other_numbers_keeps_nobody_from_taking_back(
+    floor: Any, wanted: dict[str, Any], holds: bool
+) -> None:
+    floor.read(("a", "5", LOW, [0.6]))
+    claim = floor.take(Queue.GROUP, "5")
+    floor.save(claim, {0: "8"})
+    assert (len(floor.rows(**wanted).query("value == '8'")) > 0) == holds
+    take_out(floor, **wanted)
+    if holds:
+        with pytest.raises(UsageError, match="a value of that page went out"):
+            floor.undo(claim)
+    else:
+        assert len(floor.undo(claim).cells) == 1
+
+
+def test_a_field_that_is_decided_by_half_is_in_no_export(floor: Any) -> None:
+    floor.read(("a", "56", LOW, [0.6, 0.7]))
+    first = floor.take(Queue.GROUP, "5")
+    floor.save(first)
+    take_out(floor)
+    second = floor.take(Queue.GROUP, "6")
+    floor.save(second)
+    floor.save(floor.undo(second))
+    take_out(floor)
+    with pytest.raises(UsageError, match="went out"):
+        floor.undo(first)  # the value that followed from both pages is in the file
+
+
+def test_an_export_that_is_being_written_counts_and_one_that_failed_does_not(
+    floor: Any,
+) -> None:
+    floor.many(1)
+    claim = floor.take(Queue.GROUP, "5")
+    with (
+        pytest.raises(ValueError, match="disk"),
+        exports.noted(floor.engine, {}, format="csv", by="eve", now=floor.now),
+    ):
+        floor.save(claim)
+        with pytest.raises(UsageError, match="went out"):
+            floor.undo(claim)
+        raise ValueError("disk")
+    with schema.reading(floor.engine) as session:
+        assert exports.latest(session, 9) == ()
+    assert len(floor.undo(claim).cells) == 1
+
+
+def test_an_export_that_was_killed_counts_for_a_day(floor: Any) -> None:
+    floor.many(1)
+    claim = floor.take(Queue.GROUP, "5")
+    with schema.writing(floor.engine) as session:
+        session.add(
+            tables.Export(begun_at=floor.now - timedelta(hours=23), made_by="eve", format="csv",
+                          filters={})
+        )  # fmt: skip
+    floor.save(claim)
+    with pytest.raises(UsageError, match="went out"):
+        floor.undo(claim)
+    with schema.writing(floor.engine) as session:
+        session.execute(update(tables.Export).values(begun_at=floor.now - timedelta(hours=25)))
+    assert len(floor.undo(claim).cells) == 1
+
+
+def test_where_nothing_can_be_written_numbers_are_taken_out_with_a_warning(
+    tmp_path: Any, caplog: Any
+) -> None:
+    url = f"sqlite:///{tmp_path / 'busy.db'}"
+    engine = schema.connect(url, create=True, busy_s=0.1)
+    with schema.writing(schema.make_engine(url)) as session:
+        session.execute(text("UPDATE batches SET name = name"))  # somebody else writes
+        with exports.noted(engine, {}, format="csv", by="eve", now=NOON) as note:
+            note.rows = 3
+    (said,) = caplog.messages
+    assert "not written down" in said
+    with schema.reading(engine) as session:
+        assert exports.latest(session, 9) == ()
+    engine.dispose()
+
+
 def test_undo_leaves_alone_what_was_decided_since(floor: Any) -> None:
     floor.read(("a", "5", LOW, [0.6]), ("b", "5", LOW, [0.6]))
     claim = floor.take(Queue.GROUP, "5")
@@ -389,8 +504,9 @@ def test_seeds_are_known_digits_under_a_wrong_class_and_change_nothing(floor: An
     with schema.reading(floor.engine) as session:
         seeds = session.scalars(select(tables.Seed).order_by(tables.Seed.id)).all()
         texts = {session.get_one(tables.Glyph, seed.glyph_id).text for seed in seeds}
-        eyes = audits.watchfulness(session, "ana")
-        assert audits.watchfulness(session, "ben").most_missed is None
+        both = audits.watchfulness(session, ["ana", "ben"])
+    eyes = both["ana"]
+    assert both["ben"].most_missed is None
     assert [seed.caught for seed in seeds] == [True, True, False]
     assert (eyes.shown, eyes.caught) == (3, 2)
     assert 0.8 < (eyes.most_missed or 0) < 0.9

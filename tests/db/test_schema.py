@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from alembic import command
-from digitocr.db import schema
+from digitocr.db import people, schema
 from digitocr.errors import DatabaseError, SchemaError
 from digitocr.types import FieldType
 
@@ -193,6 +194,36 @@ def test_a_decision_that_was_withdrawn_cannot_go_back_to_the_second_schema(
     assert list(desk.rows(field="valid")["status"]) == ["review"]
     with pytest.raises(RuntimeError, match="withdrawn"):
         migrate(desk.engine, command.downgrade, "0002")
+    assert schema.check(own_url) == schema.head()
+    desk.engine.dispose()
+
+
+def test_work_is_counted_from_the_decisions_there_are(draw: Any, own_url: str) -> None:
+    desk = draw.desk(schema.connect(own_url, create=False))
+    desk.arrive()
+    desk.save(draw.page(*draw.some))
+    migrate(desk.engine, command.downgrade, "0007")
+    row = (
+        "INSERT INTO decisions (id, reading_id, verdict, text, reviewer, made_at, claim_id,"
+        " screen, ms, undoes) VALUES "
+    )
+    rows = [
+        "(1, 1, 'corrected', '1', 'ana', '2026-03-01 12:00:00+00', 'a', 'field', 60000, NULL)",
+        "(2, 2, 'confirmed', '57', 'ana', '2026-03-01 12:20:00+00', 'b', 'field', NULL, NULL)",
+        "(3, 1, 'withdrawn', NULL, 'ana', '2026-03-01 12:21:00+00', 'a', 'field', NULL, 1)",
+        "(4, 3, 'corrected', '9', 'ana', '2026-03-01 14:00:00+00', 'c', 'field', 5, NULL)",
+        "(5, 4, 'corrected', '9', 'ben', '2026-03-01 14:00:00+00', NULL, NULL, NULL, NULL)",
+    ]
+    lite = desk.engine.dialect.name == "sqlite"
+    with desk.engine.begin() as connection:
+        for values in rows:
+            connection.execute(text(row + (values.replace("+00", "") if lite else values)))
+    migrate(desk.engine, command.upgrade, "head")
+    with schema.reading(desk.engine) as session:
+        found = people.stretches(session, draw.noon - timedelta(days=1))
+    told = [(one.reviewer, one.fields, one.changed, one.withdrawn) for one in found]
+    assert told == [("ana", 1, 1, 0), ("ana", 2, 1, 1)]
+    assert found[1].ended - found[1].began == timedelta(minutes=21)
     assert schema.check(own_url) == schema.head()
     desk.engine.dispose()
 

@@ -15,6 +15,7 @@ from digitocr.db import (
     claims,
     corrections,
     deciding,
+    exports,
     items,
     people,
     schema,
@@ -161,6 +162,55 @@ def test_work_is_told_by_stretches_between_pauses(floor: Any) -> None:
     with schema.reading(floor.engine) as session:
         found = people.stretches(session, floor.now - HOUR)
     assert [one.withdrawn for one in found if one.reviewer == "ana"] == [0, 2]
+
+
+def counted(session: Any) -> list[tuple[Any, ...]]:
+    """Count the decisions themselves: who, how many digits, fields, changed, taken back."""
+    said = tables.Decision
+    undone = set(session.scalars(select(said.undoes).where(said.undoes.is_not(None))))
+    found: dict[str, list[int]] = {}
+    for one in session.scalars(select(said).where(said.undoes.is_(None), ~said.followed)):
+        row = found.setdefault(one.reviewer, [0, 0, 0, 0])
+        row[0] += one.glyph_id is not None
+        row[1] += one.glyph_id is None
+        row[2] += one.verdict != "confirmed"
+        row[3] += one.id in undone
+    return sorted((who, *row) for who, row in found.items())
+
+
+def test_work_that_is_counted_as_it_is_saved_is_what_a_count_gives(floor: Any) -> None:
+    floor.read(
+        ("a", "5", LOW, [0.6]), ("b", "6", (Reason.JUNK,), []), ("small", "3", LOW, [0.5]),
+        ("twice", "64", (Reason.DOUBLE_KEY,), []),
+    )  # fmt: skip
+    first = floor.take(Queue.GROUP, "5")
+    floor.save(first, {0: "8"}, ms=9)
+    save_field(floor, floor.take(Queue.FIELD), "7")
+    again = floor.undo(first)
+    with schema.writing(floor.engine) as session:
+        claims.free(session, again.id)
+    floor.save(floor.take(Queue.GROUP, "5", "ben"), who="ben")
+    decide(floor, "a", "4", "eve", "k" * 9)
+    with schema.writing(floor.engine) as session:
+        claim = claims.take(session, Queue.BLIND, reviewer="eve", now=floor.now)
+        deciding.save_keyed(session, claim.id, {0: "64"}, reviewer="eve", now=floor.now)
+    revert(floor, "ben")
+    with schema.reading(floor.engine) as session:
+        told = people.stretches(session, floor.now - HOUR)
+        wanted = counted(session)
+    found = [(s.reviewer, s.digits, s.fields, s.changed, s.withdrawn) for s in told]
+    assert sorted(found) == wanted
+    assert {who for who, *_ in wanted} == {"ana", "ben", "eve"}
+
+
+def test_who_takes_work_back_is_told_what_went_out(floor: Any) -> None:
+    floor.many(3)
+    floor.save(floor.take(Queue.GROUP, "5", limit=2))
+    with exports.noted(floor.engine, {}, format="csv", by="eve", now=floor.now) as note:
+        note.rows = 3
+    floor.save(floor.take(Queue.GROUP, "5"))
+    taken = revert(floor)
+    assert (taken.decisions, taken.left, taken.exported) == (3, 0, 2)
 
 
 def seed(session: Any, shown: int, caught: int) -> None:

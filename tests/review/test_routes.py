@@ -23,7 +23,8 @@ import pytest
 from sqlalchemy import func, select
 
 from digitocr import resources
-from digitocr.db import batches, export, promotions, schema, store, tables
+from digitocr.cli import numbers
+from digitocr.db import batches, export, exports, promotions, schema, store, tables
 from digitocr.errors import DatabaseError, UsageError
 from digitocr.recognition.promise import upper_bound
 from digitocr.review import app as review_app
@@ -199,7 +200,9 @@ def test_an_audit_is_drawn_keyed_and_counted(served: Any) -> None:
         assert page.count("data-key") == 12
         body = {"said": {str(place): {"text": "31"} for place in range(12)}}
         answer = client.post(f"/claims/{claim}/keyed", json=body)
-        assert answer.json() == {"saved": 12, "dropped": [], "again": False}
+        assert answer.json() == {
+            "saved": 12, "dropped": [], "again": False, "waiting": "0 fields",
+        }  # fmt: skip
         home = client.get("/").text
     assert "12 accepted numbers keyed blind, 0 of them" in home
 
@@ -223,6 +226,48 @@ def test_every_file_of_the_export_is_given(served: Any, format: str) -> None:
             answer = client.get(f"/export?format={format}{wide}")
             assert answer.status_code == 200
             assert len(answer.content) > 500
+
+
+def test_a_page_that_went_out_with_an_export_is_not_opened_again(served: Any) -> None:
+    with served.client("ana") as ana:
+        claims_ = []
+        for _ in range(2):
+            page = ana.post("/group/5/next?size=100").text
+            claims_.append(page.split('data-claim="')[1].split('"')[0])
+        for claim in claims_:
+            assert ana.post(f"/claims/{claim}/save", json={"marks": {"0": "8"}}).is_success
+            if claim == claims_[0]:
+                assert "Taken out last" not in ana.get("/query").text
+                assert ana.get("/export?format=csv&batch=monday").is_success
+        said = ana.get("/query").text
+        assert "by ana: csv, 621 rows, batch monday" in said
+        refused = ana.post(f"/claims/{claims_[0]}/undo")
+        assert refused.status_code == 422
+        assert "went out with the export" in refused.json()["message"]
+        assert "document view" in refused.json()["message"]
+        assert ana.post(f"/claims/{claims_[1]}/undo").is_success
+        assert ana.get("/export?format=csv&status=strange").status_code == 404
+    with schema.reading(served.engine) as session:
+        assert [one.rows for one in session.scalars(select(tables.Export))] == [621]
+
+
+def test_the_command_writes_down_what_it_takes_out(
+    served: Any, tmp_path: Any, capsysbinary: Any
+) -> None:
+    out = tmp_path / "numbers.csv"
+    with served.client("ana") as ana:
+        claim = ana.post("/group/5/next").text.split('data-claim="')[1].split('"')[0]
+        assert ana.post(f"/claims/{claim}/save", json={"marks": {}}).is_success
+        numbers.export(database=served.url, out=out, status=None, field="n01")
+        with pytest.raises(UsageError, match=r"cannot|directory"):
+            numbers.export(database=served.url, out=tmp_path / "no" / "folder.csv")
+        refused = ana.post(f"/claims/{claim}/undo")
+        assert (refused.status_code, "went out" in refused.text) == (422, True)
+    with schema.reading(served.engine) as session:
+        (taken,) = exports.latest(session, 9)
+    rows = len(out.read_text().splitlines()) - 1
+    assert (taken.rows, taken.filters, taken.format) == (rows, {"field": "n01"}, "csv")
+    assert rows == 31
 
 
 def test_filters_are_saved_and_forgotten(served: Any) -> None:

@@ -18,6 +18,7 @@ from digitocr.db.tables import Queue
 pytestmark = pytest.mark.soak
 PEOPLE = 16
 DIGITS = 2000
+FIELDS = 60
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -120,6 +121,36 @@ def _way(at: int, to: int, wide: int, count: int) -> list[str]:
         column = to % wide - start
         ways.append([*first, *["ArrowRight" if column > 0 else "ArrowLeft"] * abs(column)])
     return ["ArrowDown"] * down + min(ways, key=len)
+
+
+def test_a_session_of_fields(large: str, visit: Any, served_at: Any) -> None:
+    """From Enter to the next field, whole with where it stands on its page, ready to type."""
+    with served_at(large) as served:
+        page = visit(served.link()).page
+        page.goto(f"{served.base}/field")
+        page.evaluate(
+            "() => { window.took = []; const s = document.querySelector('#sheet');"
+            "document.addEventListener('keydown', () => window.began = performance.now(),"
+            "{capture: true}); new MutationObserver(() => requestAnimationFrame(() => {"
+            "if (s.querySelector('.place img')?.complete && s.querySelector('.crop').complete"
+            "&& document.activeElement.matches('[data-digit]'))"
+            "window.took.push(performance.now() - window.began); }))"
+            ".observe(s, {childList: true}); }"
+        )
+        for number in range(FIELDS):
+            page.locator("#sheet[data-ahead]").wait_for()
+            page.wait_for_timeout(260)
+            page.keyboard.press("Enter")
+            page.wait_for_function("number => window.took.length > number", arg=number)
+        took = sorted(page.evaluate("window.took"))
+        with schema.reading(served.engine) as session:
+            said = session.scalar(select(func.count(tables.Decision.id)))
+    sys.stdout.write(
+        f"\n{FIELDS} fields; Enter to the next one: median {took[FIELDS // 2]:.0f} ms, most "
+        f"{took[-1]:.0f} ms\n"
+    )
+    assert said == FIELDS
+    assert took[FIELDS // 2] < 600
 
 
 def test_eight_browsers_show_no_digit_twice(large: str, visit: Any, served_at: Any) -> None:

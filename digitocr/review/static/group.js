@@ -3,7 +3,7 @@
 // Marks are kept in sessionStorage by claim, and sent by the place of a cell: the page knows no
 // ids of digits. The next page is claimed and its picture loaded while this one is looked at.
 
-import { action, hold, post, say, words, worked } from './page.js';
+import { action, digitOf, hold, post, say, words, worked } from './page.js';
 
 const TILE = 56;
 const sheet = document.getElementById('sheet');
@@ -160,8 +160,10 @@ async function claimNext(mine) {
   sheet.dataset.ahead = found?.dataset.claim ?? 'none';
 }
 
-async function show(holder) {
+async function show(holder, waiting) {
   sheet.replaceChildren(...holder.childNodes);
+  const line = sheet.querySelector('[data-waiting]');
+  if (line && waiting) line.textContent = waiting;
   start(sheet);
   if (!grid) {
     sheet.querySelector('a')?.focus();
@@ -220,7 +222,7 @@ async function save(postpone = false) {
     holder = document.createElement('div');
     holder.innerHTML = next?.ok ? await next.text() : '<p class="done">The server does not answer. Reload to go on.</p>';
   }
-  await show(holder);
+  await show(holder, done.waiting);
   saving = false;
 }
 
@@ -280,16 +282,6 @@ function nextDashed(step) {
 function mark(value) {
   put(here, value);
   if (through) go(here + 1);
-}
-
-// The digit of a key, also of other scripts and of layouts whose digits want Shift.
-function digitOf(event) {
-  if (/^[0-9]$/.test(event.key)) return event.key;
-  const code = event.key.length === 1 ? event.key.codePointAt(0) : 0;
-  for (const zero of [0x660, 0x6f0, 0x966]) {
-    if (code >= zero && code <= zero + 9) return String(code - zero);
-  }
-  return /^(Digit|Numpad)[0-9]$/.test(event.code) && event.key.length === 1 ? event.code.slice(-1) : null;
 }
 
 function onKey(event) {

@@ -110,8 +110,19 @@ export function action(screen, event) {
   return Object.keys(DELIVERED[screen]).find((name) => keyFor(screen, name) === key);
 }
 
-function showKeys() {
-  for (const place of document.querySelectorAll('[data-does]')) {
+// The digit of a key, also of other scripts and of layouts whose digits want Shift.
+export function digitOf(event) {
+  if (/^[0-9]$/.test(event.key)) return event.key;
+  const code = event.key.length === 1 ? event.key.codePointAt(0) : 0;
+  for (const zero of [0x660, 0x6f0, 0x966]) {
+    if (code >= zero && code <= zero + 9) return String(code - zero);
+  }
+  return /^(Digit|Numpad)[0-9]$/.test(event.code) && event.key.length === 1 ? event.code.slice(-1) : null;
+}
+
+// Writes the keys as they are chosen into a part of the page.
+export function showKeys(part = document) {
+  for (const place of part.querySelectorAll('[data-does]')) {
     const key = keyFor(...place.dataset.does.split('.'));
     place.textContent = NAMES[key] ?? (key.length === 1 ? key.toUpperCase() : key);
   }
