@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-
 from digitocr.errors import RegistrationError, TemplateError
 from digitocr.imaging import isolation, registration
 from digitocr.imaging.binarization import darkness
 from digitocr.imaging.codes import find_page_codes
-from digitocr.imaging.isolation import PER_MM, FieldImage
+from digitocr.imaging.isolation import FieldImage
+from digitocr.imaging.landmarks import resize_to
+from digitocr.imaging.prints import PER_MM, FieldPrint, print_of
 from digitocr.imaging.segmentation import segment_cells, segment_open
 from digitocr.imaging.writing import (
     SPECK_MM,
@@ -60,6 +59,7 @@ BLANK_INK = 0.0006  # share of pixels that are ink on a page that is not blank
 BLANK_PAPER = 64  # the darkest that paper is
 LEAST_THERE = 0.75  # share of a sheet that is on its scan
 MOST_BESIDE = 0.68  # share of a scan that a sheet takes, where there is room for another
+MOST_PRINTS = 250  # fields whose print is kept, 0.4 MB each; else it is computed for each page
 CROP_MARGIN_MM = 1.0  # of paper around a field that the sequence network sees
 VOID = {VoidMark.X: Mark.X, VoidMark.DASH: Mark.DASH}
 
@@ -70,6 +70,7 @@ class Reader:
 
     forms: tuple[FormTemplate, ...]
     references: tuple[registration.Reference, ...]
+    prints: Mapping[PageTemplate, Mapping[Box, FieldPrint]]
     model: Model
     sequence: SequenceModel | None
     acceptance: Acceptance
@@ -78,6 +79,11 @@ class Reader:
     @property
     def card(self) -> ModelCard:
         return joint_card(self.model.card, self.sequence)
+
+    @property
+    def wants_color(self) -> bool:
+        """Say whether any form has print in color, which a scan in color is read without."""
+        return any(page.color is not None for form in self.forms for page in form.pages)
 
     def form_of(self, template: PageTemplate) -> FormTemplate:
         return next(form for form in self.forms if template in form.pages)
@@ -149,14 +155,25 @@ def prepare(
     references = tuple(
         registration.prepare(page, _boxes(form, page)) for form in forms for page in form.pages
     )
+    prints: dict[PageTemplate, Mapping[Box, FieldPrint]] = {}
+    for form in forms:
+        for page in form.pages:
+            room = MOST_PRINTS - sum(map(len, prints.values()))
+            prints[page] = _prints(form, page, room)
     acceptance = Acceptance(settings.accept_digit, settings.accept_field, thresholds or {})
     return Reader(
-        tuple(forms), references, model, sequence, acceptance, settings.max_residual_mm
+        tuple(forms), references, prints, model, sequence, acceptance, settings.max_residual_mm
     )
 
 
 def _boxes(form: FormTemplate, page: PageTemplate) -> list[Box]:
     return [f.box for f in form.fields_of(page.number) if f.kind is FieldKind.BOXED]
+
+
+def _prints(form: FormTemplate, page: PageTemplate, most: int) -> dict[Box, FieldPrint]:
+    boxes = [] if page.ignore else [field.box for field in form.fields_of(page.number)]
+    prints = {box: print_of(page, box) for box in boxes[:most]}
+    return {box: known for box, known in prints.items() if known is not None}
 
 
 def read_page(page: Page, reader: Reader) -> PageReading:
@@ -264,11 +281,10 @@ def is_blank(image: Gray) -> bool:
     """Say whether a page has no ink but dust, shadows at its edges and print-through."""
     scale = min(1.0, BLANK_SIDE / max(image.shape))
     h, w = image.shape
-    size = (max(8, round(w * scale)), max(8, round(h * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = resize_to(image, (max(8, round(w * scale)), max(8, round(h * scale))))
     y, x = (max(1, round(side * BLANK_EDGE)) for side in small.shape)
     inner = small[y:-y, x:-x]
-    if np.median(inner) < BLANK_PAPER:
+    if (inner < BLANK_PAPER).mean() > 0.5:
         return False
     dark = darkness(inner, reach=max(9, BLANK_SIDE // 25))
     return float((dark > 0.2).mean()) < BLANK_INK
@@ -276,7 +292,7 @@ def is_blank(image: Gray) -> bool:
 
 def look_at(page: RegisteredPage, form: FormTemplate, reader: Reader) -> tuple[FieldLook, ...]:
     """Have both readers look at the writing of a page, each network in one call."""
-    return _look_at(isolation.spread(page, _all_boxes(page, form)), form, reader)
+    return _look_at(_spread(page, form, reader), form, reader)
 
 
 def _look_at(
@@ -299,14 +315,15 @@ def _look_at(
     return tuple(found)
 
 
-def _all_boxes(page: RegisteredPage, form: FormTemplate) -> tuple[Box, ...]:
-    return tuple(field.box for field in form.fields_of(page.template.number))
+def _spread(page: RegisteredPage, form: FormTemplate, reader: Reader) -> isolation.Sheet:
+    boxes = tuple(field.box for field in form.fields_of(page.template.number))
+    return isolation.spread(page, boxes, reader.prints.get(page.template))
 
 
 def _read_fields(
     page: RegisteredPage, form: FormTemplate, reader: Reader
 ) -> tuple[FieldReading, ...]:
-    sheet = isolation.spread(page, _all_boxes(page, form))
+    sheet = _spread(page, form, reader)
     fields = form.fields_of(page.template.number)
     looks = _look_at(sheet, form, reader)
     options = {one.field.name: _weighed(one, reader) for one in looks}

@@ -81,6 +81,12 @@ class Settings(BaseModel):
         description="longest time that one page may take where several processes read; then "
         "its process is stopped and the page fails; 0: no limit",
     )
+    worker_memory_mb: int = Field(
+        4000,
+        ge=0,
+        description="most memory, in megabytes, that each of several processes that read may "
+        "hold (on Linux); then it is stopped and the page it was at fails; 0: no limit",
+    )
     data: str = Field("", description="folder of data sets to train and measure on")
 
     def target_of(self, type: FieldType) -> float:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 from digitocr.imaging import isolation
 from digitocr.imaging.codes import Code, read_codes
-from digitocr.imaging.isolation import READING_DPI, FieldImage, Sheet
+from digitocr.imaging.isolation import FieldImage, Sheet
 from digitocr.imaging.marks import Tick, is_cluttered, is_empty, look_at_boxes
+from digitocr.imaging.prints import READING_DPI
 from digitocr.imaging.writing import cells_of
 from digitocr.recognition import checks
 from digitocr.recognition.acceptance import Acceptance

@@ -24,6 +24,7 @@ from digitocr.types import (
     Anchor,
     Box,
     Check,
+    Color,
     FieldKind,
     FieldType,
     FormRule,
@@ -38,6 +39,8 @@ DATE_PARTS = ("DD", "MM", "YYYY", "YY")
 ARUCO_DICTIONARIES = ("4x4_50", "4x4_100", "5x5_50", "5x5_100", "6x6_50", "6x6_250")
 NOT_WRITTEN = {FieldKind.MARK, FieldKind.BARCODE}  # ticked, or printed: no digits to write
 CODE_CHECKS = {"pattern", "luhn", "damm", "mod11"}
+LEAST_CHROMA = 40  # of 255: brightest less darkest channel of print that has a color
+LEAST_TINTED = 0.0004  # of a page
 MOST_VERSION = 2_000_000_000  # what both databases can hold
 # Beside what it says itself, tomllib runs into Python's bounds on depth and on digits. What is
 # no text, no TOML, and no template by pydantic are ValueErrors all of them.
@@ -203,7 +206,7 @@ def load(path: Path) -> FormTemplate:
     digest = hashlib.sha256(raw)
     pages = []
     for number, page in enumerate(checked.pages, 1):
-        reference = _load_reference(file, page, number, digest)
+        reference, color = _load_reference(file, page, number, digest)
         pages.append(
             PageTemplate(
                 number=number,
@@ -214,6 +217,7 @@ def load(path: Path) -> FormTemplate:
                 anchors=tuple(_anchor(file, a, page, number) for a in page.anchors),
                 ignore=page.ignore,
                 identifier=_identifier(file, page, number, reference),
+                color=color,
             )
         )
     fields = _fields(file, checked, pages)
@@ -347,9 +351,12 @@ def _first_fault(error: ValidationError, entries: dict[str, Any]) -> str:
     return f"{key} = {shown if len(shown) < 80 else shown[:77] + '…'}: {message}"
 
 
-def _load_reference(file: Path, page: PageEntry, number: int, digest: Any) -> Gray | None:
+def _load_reference(
+    file: Path, page: PageEntry, number: int, digest: Any
+) -> tuple[Gray | None, Color | None]:
+    """Load the picture of the empty form in gray, and in colors where it has print in any."""
     if page.reference is None:
-        return None
+        return None, None
     picture = file.parent / page.reference
     key = f"{file}: pages[{number}].reference = '{page.reference}'"
     try:
@@ -368,7 +375,17 @@ def _load_reference(file: Path, page: PageEntry, number: int, digest: Any) -> Gr
             f"{key}: is {w} × {h} pixels, the page {page.width} × {page.height}; "
             "make them the same"
         )
-    return np.asarray(image, np.uint8)
+    color = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)
+    assert color is not None
+    gray, colors = np.asarray(image, np.uint8), np.asarray(color, np.uint8)
+    return gray, colors if _is_colored(colors) else None
+
+
+def _is_colored(color: Color) -> bool:
+    """Say whether a picture holds more color than its paper, dust and a lens's fringes have."""
+    chroma = color.max(axis=2) - color.min(axis=2)
+    tinted = chroma > np.median(chroma[::8, ::8]) + LEAST_CHROMA
+    return float(tinted.mean()) >= LEAST_TINTED
 
 
 def _anchor(file: Path, anchor: _Anchor, page: PageEntry, number: int) -> Anchor:

@@ -28,6 +28,7 @@ Ink = NDArray[np.bool_]  # (H, W); True where there is ink
 Strip = NDArray[np.uint8]  # (32, W); 0 is paper, 255 full ink, as the sequence network expects
 GlyphImage = NDArray[np.float32]  # (28, 28); 0.0 paper, 1.0 ink, as the classifier expects
 Homography = NDArray[np.float64]  # (3, 3); page pixels → template pixels
+Color = NDArray[np.uint8]  # (H, W, 3); blue, green, red
 Points = NDArray[np.float64]  # (N, 2); x, y
 Classify = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 # (N, 28, 28) → (N, C), rows sum to 1; columns 0–9 are the digits, and where the card names
@@ -200,13 +201,15 @@ class Arrival:
 class Page:
     """One side of a sheet as it was scanned; `number` counts from 1.
 
-    `dpi` is what the file says, or None where it says nothing that can be believed.
+    `dpi` is what the file says, or None where it says nothing that can be believed. `color` is
+    the same picture in colors, where they were asked for and there are any.
     """
 
     document: Document
     number: int
     image: Gray
     dpi: float | None
+    color: Color | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,7 @@ class PageTemplate:
     """One printed side of a form: its size in template pixels, anchors and empty picture.
 
     `identifier` is where its page code is printed, white in `reference`: copies differ there.
+    `color` is the empty picture in colors, where it has print in any.
     """
 
     number: int
@@ -238,6 +242,7 @@ class PageTemplate:
     anchors: tuple[Anchor, ...] = ()
     ignore: bool = False
     identifier: Box | None = None
+    color: Color | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +306,7 @@ class RegisteredPage:
     homography: Homography
     residual: float
     marks: NDArray[np.float64]
+    color: Color | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -144,6 +144,24 @@ def own_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
+def members() -> Callable[[int], list[int]]:
+    """List the processes of a group that still run."""
+
+    def of(group: int) -> list[int]:
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, _, of_group = entry.read_text().rpartition(")")[2].split()[:3]
+            except OSError:
+                continue
+            if int(of_group) == group and state not in "ZX":
+                found.append(int(entry.parent.name))
+        return found
+
+    return of
+
+
+@pytest.fixture(scope="session")
 def slips(tmp_path_factory) -> Path:
     """Fill eight slips, once: `slip-001.png` to `slip-008.png` and `truth.csv`."""
     from digitocr import templates

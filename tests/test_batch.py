@@ -28,7 +28,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from digitocr.batch.reading import DIED, _cause
+from digitocr import batch as job
+from digitocr import settings
+from digitocr.batch.reading import DIED, TOO_LARGE, _cause
 from digitocr.batch.surviving import TRIES
 from digitocr.db.export import COLUMNS
 from digitocr.errors import ScanError
@@ -397,19 +399,6 @@ def finished(folder: Path, *words: str, **more: str) -> tuple[int, str, str]:
     return process.returncode, out.decode(), err.decode()
 
 
-def members(group: int) -> list[int]:
-    """List the processes of a group that still run."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, of_group = entry.read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(of_group) == group and state not in "ZX":
-            found.append(int(entry.parent.name))
-    return found
-
-
 def wait_for_pages(database: Path, pages: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until so many pages are stored, or the process is done."""
     for _ in range(60_000):
@@ -476,6 +465,76 @@ def test_a_page_that_takes_too_long_fails_and_the_rest_is_read(workplace):
     failed = [line for line in err.splitlines() if line.startswith("failed: ")]
     assert failed == [f"failed: scans/endless.pdf page 1: {DIED}"]
     assert count("documents") == 4
+
+
+def large_pdf(picture: Path) -> bytes:
+    """Make a PDF of a few kilobytes whose page, with a line beside the picture, is huge."""
+    with Image.open(picture) as slip:
+        large = slip.resize((1920, 1440))
+    jpeg = io.BytesIO()
+    large.convert("RGB").save(jpeg, "JPEG")
+    drawing = b"q 3300 0 0 2475 0 0 cm /I Do Q 1 1 m 2 1 l S"
+    box = b"/MediaBox [0 0 3300 2475] /Resources << /XObject << /I 5 0 R >> >>"
+    head = b"/Type /XObject /Subtype /Image /ColorSpace /DeviceRGB /BitsPerComponent 8"
+    size = b"/Width 1920 /Height 1440 /Filter /DCTDecode"
+    objects = (
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /Contents 4 0 R %s >>" % box,
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(drawing), drawing),
+        b"<< %s %s /Length %d >>\nstream\n%s\nendstream"
+        % (head, size, len(jpeg.getvalue()), jpeg.getvalue()),
+    )
+    numbered = (b"%d 0 obj\n%s\nendobj\n" % one for one in enumerate(objects, 1))
+    trailer = b"trailer << /Size 6 /Root 1 0 R >>\n%%EOF\n"
+    return b"%PDF-1.4\n" + b"".join(numbered) + trailer
+
+
+@pytest.fixture
+def large(workplace) -> set[str]:
+    """Put scans among the others that take much memory to be read; give their sources."""
+    scans = workplace / "scans"
+    (scans / "slip-000-large.pdf").write_bytes(large_pdf(scans / "slip-001.png"))
+    with Image.open(scans / "slip-001.png") as slip:
+        slip.convert("RGB").resize((9600, 7200)).save(
+            scans / "slip-002-large.png", compress_level=1
+        )
+    return {"scans/slip-000-large.pdf", "scans/slip-002-large.png"}
+
+
+@pytest.mark.slow
+def test_a_page_that_takes_too_much_memory_fails_and_the_rest_is_read(
+    digitocr, workplace, large
+):
+    code, _, err = finished(workplace, "process", "scans", DIGITOCR_WORKER_MEMORY_MB="450")
+    assert code == PARTIAL, err
+    failed = {line for line in err.splitlines() if line.startswith("failed: ")}
+    assert failed == {f"failed: {source} page 1: {TOO_LARGE}" for source in large}
+    assert "Traceback" not in err
+    asked_for = digitocr("query", "--status", "failed").out
+    assert all(source in asked_for for source in large)
+    assert count("readings") == 9
+    # With as much as they want, the same scans are read: none was left half drawn and blank.
+    done = digitocr("process", "scans", "--retry-failed")
+    assert done.code == 0, done.err
+    values = exported(digitocr)
+    first = [row["reading"] for row in values if row["source"] == "scans/slip-001.png"]
+    for source in large:
+        assert [row["reading"] for row in values if row["source"] == source] == first
+
+
+@pytest.mark.soak
+def test_the_same_holds_for_what_a_flow_has_read(workplace, large, monkeypatch):
+    """A flow reads by `read_apart`, in threads that each keep a process."""
+    monkeypatch.setenv("DIGITOCR_WORKER_MEMORY_MB", "450")
+    plan = job.plan([Path("scans")], settings.load(), batch="night")
+    outcomes = job.read_apart(plan, plan.files)
+    assert {outcome.source for outcome in outcomes if outcome.failed} == large
+    summary = job.finish(plan, outcomes)
+    assert {(page.source, page.cause) for page in summary.failed} == {
+        (source, TOO_LARGE) for source in large
+    }
+    assert count("readings") == 9
 
 
 def deadly_at_page_two(workplace):
@@ -567,7 +626,7 @@ def test_killed_at_any_moment_sixty_pages_become_the_same_rows(digitocr, workpla
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ["ctrl-c", "kill"])
-def test_a_run_that_is_ended_ends_and_leaves_no_process(workplace, many, ending):
+def test_a_run_that_is_ended_ends_and_leaves_no_process(workplace, many, members, ending):
     many(120)
     process = begun(workplace, "process", "scans")
     wait_for_pages(workplace / DATABASE, 5, process)
@@ -634,30 +693,61 @@ def test_a_page_that_kills_the_program_itself_fails_at_the_third_try_and_the_res
     assert count("tries") == 0
 
 
-@pytest.mark.soak
-def test_a_file_that_kills_who_opens_it_is_not_opened_again_the_next_night(workplace, many):
-    many(6)
+def deadly_at_opening(workplace, name: str) -> dict[str, str]:
+    """Have whatever opens a file die; give the environment that says so."""
     (workplace / "deadly").mkdir()
     (workplace / "deadly" / "sitecustomize.py").write_text(
         "import os, signal\n"
         "from digitocr import scans\n"
         "open_scan = scans.open_scan\n"
         "def open_or_die(path, **how):\n"
-        "    if path.name == 'slip-003.png':\n"
+        f"    if path.name == {name!r}:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return open_scan(path, **how)\n"
         "scans.open_scan = open_or_die\n"
     )
-    more = {
-        "PYTHONPATH": f"{workplace / 'deadly'}{os.pathsep}{ROOT}",
-        "DIGITOCR_WORKERS": "1",
-    }
+    return {"PYTHONPATH": f"{workplace / 'deadly'}{os.pathsep}{ROOT}"}
+
+
+@pytest.mark.slow
+def test_a_first_file_that_kills_who_opens_it_is_named_and_the_rest_is_read(
+    digitocr, workplace
+):
+    """By two processes: one dies at once, before anything was stored."""
+    more = deadly_at_opening(workplace, "slip-001.png")
+    code, _, err = finished(workplace, "process", "scans", "--batch", "night", **more)
+    assert code == PARTIAL, err
+    failed = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert failed == [f"failed: scans/slip-001.png page 1: {DIED}"]
+    check_night(digitocr)
+
+
+@pytest.mark.slow
+def test_a_first_file_that_kills_the_program_itself_is_named_after_three_tries(
+    digitocr, workplace
+):
+    """Nothing was ever read of the batch: it must be known all the same that one died."""
+    more = deadly_at_opening(workplace, "slip-001.png") | {"DIGITOCR_WORKERS": "1"}
+    words = ("process", "scans", "--batch", "night")
     for _ in range(TRIES):
-        assert finished(workplace, "process", "scans", **more)[0] == -signal.SIGKILL
-    code, _, err = finished(workplace, "process", "scans", **more)
-    assert (code, f"failed: scans/slip-003.png page 1: {DIED}" in err) == (PARTIAL, True), err
-    code, _, err = finished(workplace, "process", "scans", **more)
+        assert finished(workplace, *words, **more)[0] == -signal.SIGKILL
+        assert asked("SELECT name, status FROM batches") == [("night", "running")]
+    code, _, err = finished(workplace, *words, **more)
+    assert (code, f"failed: scans/slip-001.png page 1: {DIED}" in err) == (PARTIAL, True), err
+    check_night(digitocr)
+    code, _, err = finished(workplace, *words, **more)
     assert code == 0, err
+
+
+def check_night(digitocr) -> None:
+    """Check that batch and deadly file are named, and that the two others were read."""
+    assert asked("SELECT name, status FROM batches") == [("night", "partial")]
+    (row,) = exported(digitocr, "--status", "failed")
+    assert (row["batch"], row["source"]) == ("night", "scans/slip-001.png")
+    assert DIED in row["reasons"]
+    assert "scans/slip-001.png" in digitocr("query", "--status", "failed").out
+    assert count("readings") == 6
+    assert count("tries") == 0
 
 
 # ---------------------------------------------------------------- logs

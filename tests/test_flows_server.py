@@ -291,7 +291,7 @@ def test_a_folder_in_shards_is_read_whole_where_a_shard_is_killed(
 
     victim = place.wait_until(shard_process, 90, "a shard reads")[0]
     os.kill(victim, signal.SIGKILL)
-    ended = place.ended(parent, 180)
+    ended = place.ended(parent, 600)
     assert ended["state_name"] == "Completed", (ended, place.logs())
     shards = place.runs("read-shard")
     assert [one["state_name"] for one in shards] == ["Completed"] * 2

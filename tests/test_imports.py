@@ -24,3 +24,16 @@ def test_what_reading_does_not_need_is_not_imported(module, names):
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "tests/bench").glob("*.py")), ids=lambda f: f.stem
+)
+def test_every_bench_finds_what_it_imports_and_says_what_it_does(file):
+    """They are run by hand, and nothing else notices when what they call was moved."""
+    done = subprocess.run(
+        [sys.executable, file, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,14 @@ class Left:
 class Place:
     """A folder with forms and scans, and the database that they are read into.
 
-    `command` is digitocr in this process, which has its libraries imported.
+    `command` is digitocr in this process, which has its libraries imported; `members` lists
+    the processes of a group.
     """
 
     folder: Path
     url: str
     command: Callable[..., Any]
+    members: Callable[[int], list[int]]
 
     def environment(self) -> dict[str, str]:
         (self.folder / "temporary").mkdir(exist_ok=True)
@@ -131,6 +133,18 @@ class Place:
         except Exception:
             return 0
 
+    def readers(self, group: int) -> list[int]:
+        """List the processes of a run that read."""
+        found = []
+        for pid in self.members(group):
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"spawn_main" in words:
+                found.append(pid)
+        return sorted(found)
+
     def left(self) -> Left:
         """Take what is there; refuse what a kill may leave and no run does."""
         assert (
@@ -161,34 +175,8 @@ def kill_all(group: int) -> None:
         return
 
 
-def members(group: int) -> list[int]:
-    """List the processes of a group that still run."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, of_group = entry.read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(of_group) == group and state not in "ZX":
-            found.append(int(entry.parent.name))
-    return found
-
-
-def readers(group: int) -> list[int]:
-    """List the processes of a run that read."""
-    found = []
-    for pid in members(group):
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-        if b"spawn_main" in words:
-            found.append(pid)
-    return sorted(found)
-
-
 @pytest.fixture
-def place(workplace, slips, digitocr) -> Callable[..., Place]:
+def place(workplace, slips, digitocr, members) -> Callable[..., Place]:
     """Lay out as many scans as wanted; a PNG with more bytes behind its end is another file."""
 
     def lay(pages: int, url: str = "") -> Place:
@@ -197,7 +185,8 @@ def place(workplace, slips, digitocr) -> Callable[..., Place]:
             file = workplace / "scans" / f"slip-{number:03}.png"
             file.write_bytes(slip + b"\0" * (number // 8))
         (workplace / "flow.py").write_text(FLOW)
-        return Place(workplace, url or f"sqlite:///{workplace / 'night.db'}", digitocr)
+        url = url or f"sqlite:///{workplace / 'night.db'}"
+        return Place(workplace, url, digitocr, members)
 
     return lay
 
@@ -209,7 +198,7 @@ PREFECT = ("flow.py", str(ROOT / "flows"))
 
 def undisturbed(place: Place) -> Left:
     url = f"sqlite:///{place.folder / 'undisturbed.db'}"
-    other = Place(place.folder, url, place.command)
+    other = replace(place, url=url)
     other.digitocr(*READ)
     left = other.left()
     assert left.batches == ((BATCH, "done"),)
@@ -235,7 +224,7 @@ def kill_at_some_moment(
             kill_all(process.pid)
         elif whom == "program":
             process.kill()
-        elif found := readers(process.pid):
+        elif found := place.readers(process.pid):
             os.kill(moment.choice(found), signal.SIGKILL)
         if whom == "reader":
             out, _ = process.communicate(timeout=LIMIT_S)
@@ -243,7 +232,7 @@ def kill_at_some_moment(
             assert b"Traceback" not in out
             return
         process.wait(LIMIT_S)
-        while whom == "program" and readers(process.pid):
+        while whom == "program" and place.readers(process.pid):
             assert time.monotonic() < end, "its readers go on without it"
             time.sleep(0.05)
 

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, TiffImagePlugin
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfgen import canvas
 
 from digitocr import scans
 from digitocr.errors import ScanError
@@ -208,6 +210,39 @@ def test_a_picture_is_turned_as_its_exif_orientation_says(tmp_path, form, orient
     page = only_page(tmp_path, data)
     assert page.image.shape == DRAWING.shape
     assert np.abs(page.image.astype(int) - DRAWING).mean() < 4
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "BMP", "WEBP", "PDF", "drawn"])
+def test_colors_are_given_where_they_are_asked_for(tmp_path, form, orientation):
+    red = Image.new("RGB", (160, 96), "white")
+    red.paste((200, 40, 30), (0, 0, 80, 40))  # the upper left corner
+    if form == "drawn":
+        page = canvas.Canvas(file := io.BytesIO(), pagesize=red.size)
+        page.drawImage(ImageReader(red), 0, 0, *red.size)
+        page.line(159, 0, 160, 0)
+        page.save()
+        data = file.getvalue()
+    elif orientation == 6 and form in ("PNG", "JPEG", "WEBP"):
+        exif = Image.Exif()
+        exif[274] = orientation
+        data = saved(red.transpose(Image.Transpose.ROTATE_90), form, exif=exif)
+    else:
+        data = saved(red, form)
+    assert only_page(tmp_path, data).color is None
+    page = only_page(tmp_path, data, color=True)
+    h, w = page.image.shape
+    assert page.color.shape == (h, w, 3)
+    blue, green, red_ = page.color[h // 5, w // 4].astype(int)
+    assert red_ > 170
+    assert max(blue, green) < 90
+    assert page.color[-h // 5, -w // 4].min() > 240
+    plain = only_page(tmp_path, data).image
+    assert np.abs(page.image.astype(int) - plain).max() < 12
+
+
+def test_a_gray_picture_has_no_colors(tmp_path):
+    assert only_page(tmp_path, saved(gray(), "PNG"), color=True).color is None
 
 
 # --- resolution
@@ -432,7 +467,7 @@ def test_scans_of_any_depth_are_taken_out_of_a_pdf(tmp_path, no_drawing, mode):
 def test_the_rotation_of_a_pdf_page_is_applied(tmp_path, rotation, turns, monkeypatch):
     data = pdf_of(SCAN, page=b"/Rotate %d" % rotation)
     taken = only_page(tmp_path, data)
-    monkeypatch.setattr(pdf, "_embedded_scan", lambda page, remapped: None)
+    monkeypatch.setattr(pdf, "_embedded_scan", lambda *_: None)
     drawn = only_page(tmp_path, data)
     expected = np.rot90(DRAWING, turns)
     assert taken.image.shape == expected.shape

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import faulthandler
 import hashlib
 import itertools
 import logging
-import multiprocessing
-import os
 import threading
 import traceback
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +16,7 @@ import cv2
 from sqlalchemy import Engine
 
 from digitocr import pipeline, scans, templates
+from digitocr.batch import limits
 from digitocr.batch.planning import Plan
 from digitocr.db import batches, schema, store
 from digitocr.errors import DigitocrError, ScanError, TemplateError
@@ -35,6 +32,11 @@ DIED = (
     "the process that read it died, or took longer than page_seconds; look at the file, and "
     "save it anew"
 )
+TOO_LARGE = (
+    "takes more memory than worker_memory_mb; scan it at a lower resolution, or raise the "
+    "setting"
+)
+NO_MEMORY = "does not fit into memory; scan it at a lower resolution"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class Worker:
         self.engine: Engine = schema.connect(plan.settings.database, create=False)
         with schema.reading(self.engine) as session:
             self.deadly = store.never_opened(session, DIED)
+            self.deadly |= store.never_opened(session, TOO_LARGE)
+        self.opened = plan.batch if plan.resumed else ""
 
 
 _kept = threading.local()
@@ -103,19 +107,21 @@ def read_file(worker: Worker, plan: Plan, file: ScanFile) -> FileOutcome:
     """
     if is_deadly(worker, plan, file):
         return FileOutcome(file.source, 0, True, ())
+    _open_batch_first(worker, plan, file)
     try:
-        with _time_limit(plan.settings.page_seconds):
+        with limits.of_a_page(plan.settings):
             scan = scans.open_scan(
                 file.path,
                 renderer=plan.settings.pdf_renderer,
                 max_megapixels=plan.settings.max_megapixels,
+                color=worker.reader.wants_color,
             )
     except ScanError as error:
         cause = _cause(error, file.path, 1)
         return _store_unreadable(worker, plan, file, cause)
     except Exception as error:
         log.exception("a file of batch %s: unexpected error", plan.batch)
-        return _store_unreadable(worker, plan, file, _bug(error))
+        return _store_unreadable(worker, plan, file, _unexpected(error))
     with scan:
         wanted = _arrive(worker, plan, file, scan.document)
         if wanted is None:
@@ -127,6 +133,25 @@ def read_file(worker: Worker, plan: Plan, file: ScanFile) -> FileOutcome:
             if reading.status is PageStatus.FAILED:
                 failed.append(batches.FailedPage(file.source, number, reading.cause))
     return FileOutcome(file.source, len(wanted), False, tuple(failed))
+
+
+def _open_batch_first(worker: Worker, plan: Plan, file: ScanFile) -> None:
+    """Have the batch stand in the database before a file is opened that may kill all of us.
+
+    The next run knows by it that one died before it, and looks who does it (`surviving`).
+    What came before was opened before, and lived: of such files alone no batch is made.
+    """
+    if worker.opened == plan.batch:
+        return
+    sha256 = hash_of(file)
+    if sha256 is None:
+        return
+    with schema.reading(worker.engine) as session:
+        known = store.is_known(session, file.source, sha256)
+    if not known:
+        with schema.writing(worker.engine) as session:
+            store.open_batch(session, plan.batch, datetime.now(UTC))
+        worker.opened = plan.batch
 
 
 def _arrive(worker: Worker, plan: Plan, file: ScanFile, document: Document) -> list[int] | None:
@@ -163,7 +188,7 @@ def read_page(
     """Read one page; whatever goes wrong with it stays with it (the one place for that)."""
     sha256, page = scan.document.sha256, None
     try:
-        with _time_limit(worker.plan.settings.page_seconds):
+        with limits.of_a_page(worker.plan.settings):
             page = scan.page(number)
             reading = pipeline.read_page(page, worker.reader)
     except DigitocrError as error:
@@ -171,32 +196,16 @@ def read_page(
         reading = PageReading(sha256, number, PageStatus.FAILED, cause)
     except Exception as error:
         log.exception("document %s page %d: unexpected error", sha256[:8], number)
-        reading = PageReading(sha256, number, PageStatus.FAILED, _bug(error))
+        reading = PageReading(sha256, number, PageStatus.FAILED, _unexpected(error))
     about = {"document": sha256, "page": number, "status": str(reading.status)}
     log.info("document %s page %d: %s", sha256[:8], number, reading.status, extra=about)
     return page, reading
 
 
-@contextmanager
-def _time_limit(seconds: int) -> Iterator[None]:
-    """End this process, if it was started to read, when it hangs; 0: never.
-
-    Nothing else stops a decoder that loops in C, and whoever started the process goes on
-    without it. Where the program itself reads there is nobody who could.
-    """
-    if not seconds or multiprocessing.parent_process() is None:
-        yield
-        return
-    with Path(os.devnull).open("w") as nowhere:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
-
-
-def _bug(error: Exception) -> str:
+def _unexpected(error: Exception) -> str:
     """Say where an error came from, and not its message, which may quote what was read."""
+    if isinstance(error, MemoryError) or getattr(error, "code", 0) == cv2.Error.StsNoMem:
+        return NO_MEMORY
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(frame.filename).name}:{frame.lineno}"
     return f"unexpected {type(error).__name__} in {where}; this is a bug, please report it"
@@ -243,7 +252,7 @@ def _store_unreadable(worker: Worker, plan: Plan, file: ScanFile, cause: str) ->
     return FileOutcome(file.source, 1, False, failed)
 
 
-def store_deadly(plan: Plan, file: ScanFile) -> FileOutcome:
+def store_deadly(plan: Plan, file: ScanFile, cause: str = DIED) -> FileOutcome:
     """Store that a process died over a file, with the page it was at.
 
     That is the first one not yet stored. Where pages are read again nothing says which it
@@ -257,12 +266,12 @@ def store_deadly(plan: Plan, file: ScanFile) -> FileOutcome:
     if not arrived:
         if sha256:
             worker.deadly |= {(file.source, sha256)}
-        return _store_unreadable(worker, plan, file, DIED)
+        return _store_unreadable(worker, plan, file, cause)
     number = first_missing(done)
-    failed = (batches.FailedPage(file.source, number, DIED),)
+    failed = (batches.FailedPage(file.source, number, cause),)
     if plan.again or plan.retry_failed:
         return FileOutcome(file.source, 1, False, failed, stored=False)
-    _save(worker, plan, PageReading(sha256, number, PageStatus.FAILED, DIED), None)
+    _save(worker, plan, PageReading(sha256, number, PageStatus.FAILED, cause), None)
     return FileOutcome(file.source, 1, False, failed)
 
 

@@ -17,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 
 from digitocr import numbers, pipeline, scans, templates
+from digitocr.batch import limits
 from digitocr.batch.planning import Plan, find_forms
 from digitocr.batch.reading import read_page, worker_for
 from digitocr.batch.running import count_workers, start_pool
@@ -158,11 +159,13 @@ def _replay_file(plan: Plan, root: Path, of_file: tuple[StoredPage, ...]) -> lis
     if not path.is_file():
         return all_of_them(Outcome.GONE, "is not there any more")
     try:
-        scan = scans.open_scan(
-            path,
-            renderer=plan.settings.pdf_renderer,
-            max_megapixels=plan.settings.max_megapixels,
-        )
+        with limits.of_a_page(plan.settings):
+            scan = scans.open_scan(
+                path,
+                renderer=plan.settings.pdf_renderer,
+                max_megapixels=plan.settings.max_megapixels,
+                color=worker.reader.wants_color,
+            )
     except ScanError as error:
         if all(one.status is PageStatus.FAILED for one in of_file):
             return all_of_them(Outcome.EQUAL, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import multiprocessing
 import os
@@ -15,10 +16,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from digitocr import logs
-from digitocr.batch import drift
+from digitocr.batch import drift, limits
 from digitocr.batch.drift import Compared
 from digitocr.batch.planning import Plan
-from digitocr.batch.reading import FileOutcome
+from digitocr.batch.reading import DIED, TOO_LARGE, FileOutcome
 from digitocr.batch.surviving import fail_deadly, read_chunk
 from digitocr.db import batches, measures, schema, store
 from digitocr.db.completeness import UnevenForm, uneven_forms
@@ -115,13 +116,15 @@ def _read_one_by_one(plan: Plan, files: Sequence[ScanFile]) -> Iterator[FileOutc
     """Read files, one of which may be deadly, in a process of their own."""
     left = deque(files)
     while left:
-        with start_pool(1) as pool:
+        too_large = multiprocessing.RawValue(ctypes.c_bool, False)
+        with start_pool(1, too_large) as pool:
             try:
                 while left:
                     yield from _submit(pool, plan, (left[0],)).result()
                     left.popleft()
             except BrokenProcessPool:
-                yield fail_deadly(plan, left.popleft())
+                cause = TOO_LARGE if too_large.value else DIED
+                yield fail_deadly(plan, left.popleft(), cause)
 
 
 def read_apart(plan: Plan, files: Sequence[ScanFile]) -> tuple[FileOutcome, ...]:
@@ -144,12 +147,18 @@ def read_apart(plan: Plan, files: Sequence[ScanFile]) -> tuple[FileOutcome, ...]
         return tuple(_read_one_by_one(plan, files))
 
 
-def start_pool(workers: int) -> ProcessPoolExecutor:
-    """Start processes that end with the one that started them."""
+def start_pool(workers: int, too_large: ctypes.c_bool | None = None) -> ProcessPoolExecutor:
+    """Start processes that end with the one that started them.
+
+    Parameters
+    ----------
+    too_large
+        A flag in shared memory, to be set by one that ends for the memory it takes.
+    """
     # A fork would carry locks of threads that OpenCV and SQLite hold at that moment.
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(
-        workers, mp_context=spawn, initializer=_begin, initargs=(logs.style(),)
+        workers, mp_context=spawn, initializer=_begin, initargs=(logs.style(), too_large)
     )
 
 
@@ -164,9 +173,10 @@ def _submit(
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(style: LogStyle) -> None:
+def _begin(style: LogStyle, too_large: ctypes.c_bool | None) -> None:
     """Set up a process that was started to read: it logs as who started it does."""
     logs.to_stderr(style)
+    limits.tell(too_large)
     _go_with_parent()
 
 

@@ -43,9 +43,9 @@ def read_chunk(plan: Plan, files: Sequence[ScanFile]) -> tuple[FileOutcome, ...]
     return tuple(read(worker, plan, file) for file in files)
 
 
-def fail_deadly(plan: Plan, file: ScanFile) -> FileOutcome:
+def fail_deadly(plan: Plan, file: ScanFile, cause: str) -> FileOutcome:
     """Store that a process died over a file, at the first page that is not stored."""
-    outcome = reading.store_deadly(plan, file)
+    outcome = reading.store_deadly(plan, file, cause)
     if plan.resumed:
         _end(reading.worker_for(plan), file)
     return outcome

@@ -27,17 +27,20 @@ def paper(gray: Gray, *, reach: int) -> Gray:
         Wider than any stroke, narrower than a shadow.
     """
     h, w = gray.shape
-    shrink = max(1, reach // 8)
-    small = cv2.resize(
-        gray, (max(1, w // shrink), max(1, h // shrink)), interpolation=cv2.INTER_AREA
-    )
+    shrink = max(1, min(reach // 8, h, w))
+    # Whole squares of pixels are much quicker to average than parts of them.
+    rows, columns = h // shrink, w // shrink
+    whole = gray[: rows * shrink, : columns * shrink]
+    small = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
     side = max(3, reach // shrink) | 1
     # Noise would be taken for paper by the maximum; a median keeps single bright pixels out.
     small = cv2.medianBlur(small, 3) if min(small.shape) >= 3 else small
     closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
     # Smoothed, but never darker: beside a black margin paper stays as bright as it is.
     closed = np.maximum(closed, cv2.blur(closed, (side, side)))
-    result: Gray = cv2.resize(closed, (w, h), interpolation=cv2.INTER_LINEAR)
+    ground = cv2.resize(closed, whole.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    rest = h - rows * shrink, w - columns * shrink
+    result: Gray = cv2.copyMakeBorder(ground, 0, rest[0], 0, rest[1], cv2.BORDER_REPLICATE)
     return result
 
 
@@ -63,16 +66,16 @@ def darkness(
     """
     ground = np.maximum(paper(gray, reach=reach), max(1, least_paper))
     dark: Darkness = cv2.divide(cv2.subtract(ground, gray), ground, dtype=cv2.CV_32F)
-    if margins:
-        dark[solid(gray, reach=reach, least_paper=least_paper)] = 0.0
+    if margins and (margin := solid(gray, reach=reach, least_paper=least_paper)).any():
+        dark[margin] = 0.0
     return dark
 
 
 def solid(gray: Gray, *, reach: int, least_paper: int = 60) -> Ink:
     """Mark dark areas that a square of half the reach fits into: margins and bars."""
-    black = (gray < least_paper).astype(np.uint8)
+    _, black = cv2.threshold(gray, least_paper - 1, 1, cv2.THRESH_BINARY_INV)
     side = max(3, reach // 2)
-    if black.mean() < 0.01:
+    if cv2.countNonZero(black) < 0.01 * black.size:
         return np.zeros(gray.shape, bool)
     solid = cv2.morphologyEx(black, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
     grown: Ink = cv2.dilate(solid, np.ones((5, 5), np.uint8)) > 0
@@ -83,7 +86,11 @@ def stroke_darkness(dark: Darkness, *, share: float = 0.01) -> float:
     """Say how dark the writing is: the level that `share` of the pixels reach."""
     if dark.size == 0:
         return 0.0
-    return float(np.quantile(dark, 1.0 - share))
+    place = (1.0 - share) * (dark.size - 1)
+    lower, upper = int(place), min(int(place) + 1, dark.size - 1)
+    ordered = np.partition(dark, (lower, upper), axis=None)  # quicker than `np.quantile`
+    below, above = float(ordered[lower]), float(ordered[upper])
+    return below + (above - below) * (place - lower)
 
 
 def ridge_darkness(dark: Darkness, *, least: float = 0.08) -> float:
@@ -128,5 +135,5 @@ def binarize(dark: Darkness, *, level: float, low: float = 0.35, high: float = 0
     strong = np.zeros(int(pieces.max(initial=0)) + 1, bool)
     strong[pieces[dark > high * level]] = True
     strong[0] = False
-    marked: Ink = strong[pieces]
+    marked: Ink = np.take(strong, pieces)
     return marked

@@ -10,13 +10,22 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from digitocr.imaging.binarization import Darkness
 from digitocr.types import Ink
 
 
-def subtract_form(dark: Darkness, printed: Darkness, *, slack: int) -> Darkness:
-    """Take the darkness of the empty form, widened by `slack` pixels, from that of the page.
+def widen(printed: Darkness, *, slack: int) -> Darkness:
+    """Widen the print of a form by `slack` pixels, as much as it may lie beside its place."""
+    side = 2 * slack + 1
+    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    wide: Darkness = cv2.dilate(printed, element)
+    return wide
+
+
+def subtract_form(dark: Darkness, printed: Darkness, wide: Darkness) -> Darkness:
+    """Take the darkness of the empty form, as `wide` as it may be, from that of the page.
 
     Scanners and pens of darkness differ, so the print of the empty form is first brought to
     the strength that it has on this page (the median ratio over the darkest print).
@@ -25,10 +34,8 @@ def subtract_form(dark: Darkness, printed: Darkness, *, slack: int) -> Darkness:
     gain = 1.0
     if strong.sum() >= 30:
         gain = float(np.clip(np.median(dark[strong] / printed[strong]), 0.5, 1.6))
-    side = 2 * slack + 1
-    wide = cv2.dilate(printed, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
     # Print is seldom evenly black: a margin above it keeps its mottle from turning to ink.
-    left: Darkness = np.clip(dark - gain * wide * 1.25, 0.0, 1.0).astype(np.float32)
+    left: Darkness = np.maximum(dark - np.float32(1.25 * gain) * wide, np.float32(0.0))
     return left
 
 
@@ -46,20 +53,25 @@ def line_mask(ink: Ink, *, across: int, down: int, thickness: int) -> Ink:
     if across > 1:
         mask |= _runs(ink, across, thickness)
     if down > 1:
-        mask |= _runs(ink.T, down, thickness).T
+        mask |= _runs(ink, down, thickness, upright=True)
     return mask
 
 
-def _runs(ink: Ink, length: int, thickness: int) -> Ink:
-    """Mark horizontal runs of at least `length` pixels, no thicker than `thickness`."""
+def _runs(ink: Ink, length: int, thickness: int, *, upright: bool = False) -> Ink:
+    """Mark runs of at least `length` pixels along rows, no thicker than `thickness`.
 
-    def ones(h: int, w: int) -> Ink:
-        return np.ones((h, w), np.uint8)
+    Along columns where they are `upright`.
+    """
+
+    def ones(across: int, along: int) -> NDArray[np.uint8]:
+        return np.ones((along, across) if upright else (across, along), np.uint8)
 
     plain = np.ascontiguousarray(ink, dtype=np.uint8)
     # Closed over short gaps first: scanned lines are broken and not quite level.
     closed = cv2.morphologyEx(plain, cv2.MORPH_CLOSE, ones(3, max(3, length // 8)))
     runs = cv2.morphologyEx(closed, cv2.MORPH_OPEN, ones(1, length))
+    if not runs.any():
+        return np.zeros(ink.shape, bool)
     thick = cv2.morphologyEx(closed, cv2.MORPH_OPEN, ones(thickness + 1, length // 2 + 1))
     marked: Ink = (runs > 0) & (thick == 0)
     return marked

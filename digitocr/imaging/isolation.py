@@ -7,26 +7,46 @@ by what is printed around it, where the form has a reference.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitocr.imaging.binarization import Darkness, darkness
+from digitocr.imaging.binarization import Darkness
+from digitocr.imaging.drop_out import DroppedOut, drop_out
 from digitocr.imaging.landmarks import apply
+from digitocr.imaging.prints import (
+    ALIGN_MARGINS_MM,
+    LEAST_STRUCTURE,
+    PER_MM,
+    READING_DPI,
+    FieldPrint,
+    Printed,
+    align_darkness,
+    frame_of,
+    print_of,
+    surroundings,
+)
 from digitocr.imaging.registration import best_offset
-from digitocr.types import MM_PER_INCH, Box, Field, Gray, Homography, Points, RegisteredPage
+from digitocr.types import (
+    MM_PER_INCH,
+    Box,
+    Color,
+    Field,
+    Gray,
+    Homography,
+    Points,
+    RegisteredPage,
+)
 
-READING_DPI = 200.0  # a digit of 5 mm is 40 pixels high: twice what the classifier wants
-PER_MM = READING_DPI / MM_PER_INCH
-MARGIN_MM = 2.5  # writing leaves its box
-ALIGN_DPI = 120.0
-ALIGN_MARGINS_MM = (3.0, 8.0, 16.0)  # how much print around the field is compared
 # How far a field may be from its place: little on a flat scan, where a longer search could
 # only lock onto the next row of a table; more where the page itself lies unevenly.
 ALIGN_SEARCH_MM = (0.4, 1.6)
 SEARCH_PER_RESIDUAL = 2.5
+DROP_OUT_REACH_MM, DROP_OUT_SLACK_MM = 5.0, 0.5
 OUTSIDE = 0.003  # of the scan's longer side, that a field may reach over its edge
 # Paper that is curled lies off its homography by more than fields are looked for, and aslant:
 # the print around says how.
@@ -35,7 +55,6 @@ AROUND_MM = 35.0  # how far print has a say (a standard deviation)
 STIFFNESS = 40.0  # how much of it has to speak for a slope
 LEAST_MARKS = 4
 INSIDE_MM = 0.8  # from the edge of a field inward, where its printed lines are
-LEAST_STRUCTURE = 0.05  # standard deviation of darkness that makes print comparable
 TRUSTED_SCORE = 0.45
 LOST_SCORE = 0.25  # print that is not found at all: the field may be somewhere else
 NEAREST_MARKS = 5  # printed marks around a field that say whether it is where it should be
@@ -54,7 +73,7 @@ class FieldImage:
     """
 
     gray: Gray
-    printed: Gray | None
+    printed: Printed | None
     box: Box
     origin: tuple[float, float]
     scale: float
@@ -93,10 +112,17 @@ class Sheet:
     page: RegisteredPage
     image: Gray
     homography: Homography  # pixels of `image` → template
+    marks: Points  # of `page`, but for those that writing may have hidden
     boxes: tuple[Box, ...] = ()  # of the form's fields: what is written in them is no print
+    prints: Mapping[Box, FieldPrint] = dataclasses.field(default_factory=dict)  # known before
+    color: Color | None = None  # `image` in colors
 
 
-def spread(page: RegisteredPage, boxes: tuple[Box, ...] = ()) -> Sheet:
+def spread(
+    page: RegisteredPage,
+    boxes: tuple[Box, ...] = (),
+    prints: Mapping[Box, FieldPrint] | None = None,
+) -> Sheet:
     """Make a registered page ready for cutting fields out of it.
 
     Parameters
@@ -104,16 +130,26 @@ def spread(page: RegisteredPage, boxes: tuple[Box, ...] = ()) -> Sheet:
     boxes
         Of the form's fields: print is compared beside them where what is written there, or
         stuck on, hides it.
+    prints
+        The print of the form's fields, by box, as far as it is computed already.
     """
+    prints = prints or {}
+    marks = _seen_marks(page.marks, boxes)
     linear = page.homography[:2, :2] / page.homography[2, 2]
     per_template_pixel = 1.0 / np.sqrt(abs(np.linalg.det(linear)))
     shrink = int(per_template_pixel * page.template.dpi / READING_DPI / 1.25)
     if shrink < 2:
-        return Sheet(page, page.image, page.homography, boxes)
+        return Sheet(page, page.image, page.homography, marks, boxes, prints, page.color)
     h, w = page.image.shape
-    small = cv2.resize(page.image, (w // shrink, h // shrink), interpolation=cv2.INTER_AREA)
+    small, color = (
+        None
+        if one is None
+        else cv2.resize(one, (w // shrink, h // shrink), interpolation=cv2.INTER_AREA)
+        for one in (page.image, page.color)
+    )
+    assert small is not None
     back = np.diag([w / (w // shrink), h / (h // shrink), 1.0])
-    return Sheet(page, small, page.homography @ back, boxes)
+    return Sheet(page, small, page.homography @ back, marks, boxes, prints, color)
 
 
 def isolate(sheet: Sheet, field: Field) -> FieldImage:
@@ -122,29 +158,47 @@ def isolate(sheet: Sheet, field: Field) -> FieldImage:
     bent = _bent(sheet, field.box)
     middle = np.array([_middle(field.box)])
     sheet = replace(sheet, homography=np.linalg.inv(bent) @ sheet.homography)
-    shift, score = _local_shift(sheet, field.box)
+    known = sheet.prints.get(field.box) or print_of(template, field.box)
+    shift, score = _local_shift(sheet, field.box, known)
     if _is_lost(sheet, field.box) or _is_outside(sheet, field.box):
         score = 0.0
-    scale = READING_DPI / template.dpi
-    margin = MARGIN_MM / MM_PER_INCH * template.dpi
-    left, top = field.box.left - margin, field.box.top - margin
-    size = (
-        round((field.box.width + 2 * margin) * scale),
-        round((field.box.height + 2 * margin) * scale),
-    )
-    gray = _cut(sheet, left + shift[0], top + shift[1], scale, size)
-    printed = None
-    if template.reference is not None:
-        frame = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
-        printed = cv2.warpAffine(
-            template.reference, frame, size, flags=cv2.INTER_LINEAR, borderValue=255
-        )
-    edge = round(margin * scale)
+    left, top, scale, size = frame_of(template, field.box)
+    place = (left + shift[0], top + shift[1])
+    gray = _cut(sheet, *place, scale, size)
+    printed = known.printed if known is not None else None
+    dropped = _drop_out(sheet, place, scale, size, (left, top))
+    if dropped is not None:
+        gray, printed = dropped.gray, Printed.of(dropped.printed)
+    edge = round((field.box.left - left) * scale)
     box = Box(edge, edge, size[0] - edge, size[1] - edge)
     moved_x, moved_y = apply(bent, middle + shift)[0] - middle[0]
     moved = (float(moved_x), float(moved_y))
     shift_mm = float(np.hypot(*moved)) / template.dpi * MM_PER_INCH
     return FieldImage(gray, printed, box, (left, top), scale, score, shift_mm, moved)
+
+
+def _drop_out(
+    sheet: Sheet,
+    place: tuple[float, float],
+    scale: float,
+    size: tuple[int, int],
+    origin: tuple[float, float],
+) -> DroppedOut | None:
+    """Take colored print out of a field, where both the form and the scan have colors."""
+    template, color = sheet.page.template, sheet.color
+    if template.color is None or color is None:
+        return None
+    frame = np.array([[scale, 0, -origin[0] * scale], [0, scale, -origin[1] * scale]])
+    printed = cv2.warpAffine(
+        template.color, frame, size, flags=cv2.INTER_LINEAR, borderValue=(255, 255, 255)
+    )
+    cut = np.asarray(_cut(replace(sheet, image=color), *place, scale, size), np.uint8)
+    return drop_out(
+        cut,
+        np.asarray(printed, np.uint8),
+        reach=round(DROP_OUT_REACH_MM * PER_MM),
+        slack=round(DROP_OUT_SLACK_MM * PER_MM),
+    )
 
 
 def view(sheet: Sheet, box: Box, *, dpi: float, margin_mm: float) -> Gray:
@@ -211,19 +265,26 @@ def _weighted_median(values: Points, weight: NDArray[np.float64]) -> NDArray[np.
     return median
 
 
+def _seen_marks(marks: Points, boxes: Sequence[Box]) -> Points:
+    """Leave out print that was not found inside a field, where it says nothing.
+
+    Light guides vanish below what is written there.
+    """
+    x, y = marks[:, 0], marks[:, 1]
+    written = np.zeros(len(marks), bool)
+    for one in boxes:
+        written |= (x >= one.left) & (x < one.right) & (y >= one.top) & (y < one.bottom)
+    seen: Points = marks[(marks[:, 2] > 0) | ~written]
+    return seen
+
+
 def _is_lost(sheet: Sheet, box: Box) -> bool:
     """Say whether most of the print around a field is not where it should be.
 
     Another version of a form may have a row more: its boxes then look like this field's,
-    one row on, but the labels beside them do not. Print that was not found inside a field says
-    nothing: light guides vanish below what is written there.
+    one row on, but the labels beside them do not.
     """
-    marks = sheet.page.marks
-    x, y = marks[:, 0], marks[:, 1]
-    written = np.zeros(len(marks), bool)
-    for one in sheet.boxes:
-        written |= (x >= one.left) & (x < one.right) & (y >= one.top) & (y < one.bottom)
-    marks = marks[(marks[:, 2] > 0) | ~written]
+    marks = sheet.marks
     if len(marks) < NEAREST_MARKS:
         return False
     order = np.argsort(np.hypot(*(marks[:, :2] - np.array(_middle(box))).T))
@@ -259,38 +320,33 @@ def _cut(sheet: Sheet, left: float, top: float, scale: float, size: tuple[int, i
     return cut
 
 
-def _local_shift(sheet: Sheet, box: Box) -> tuple[np.ndarray, float]:
+def _local_shift(sheet: Sheet, box: Box, known: FieldPrint | None) -> tuple[np.ndarray, float]:
     """Find how far (template pixels) the print around a field lies from where it should."""
     template = sheet.page.template
     nothing = np.zeros(2), 1.0
-    if template.reference is None:
+    if known is None:
         return nothing
-    scale = min(1.0, ALIGN_DPI / template.dpi)
+    scale = known.around[0].scale
     residual_mm = sheet.page.residual / template.dpi * MM_PER_INCH
     search_mm = np.clip(
         ALIGN_SEARCH_MM[0] + SEARCH_PER_RESIDUAL * residual_mm, *ALIGN_SEARCH_MM
     )
     search = max(2, round(float(search_mm) / MM_PER_INCH * template.dpi * scale))
-    reach = round(template.dpi * scale * 0.2)
-    for margin_mm in ALIGN_MARGINS_MM:
-        margin = margin_mm / MM_PER_INCH * template.dpi
-        left, top = max(0.0, box.left - margin), max(0.0, box.top - margin)
-        right = min(float(template.width), box.right + margin)
-        bottom = min(float(template.height), box.bottom + margin)
-        size = (round((right - left) * scale), round((bottom - top) * scale))
-        frame = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
-        block = cv2.warpAffine(template.reference, frame, size, flags=cv2.INTER_AREA)
-        dark = cv2.GaussianBlur(darkness(block, reach=reach, margins=False), (0, 0), 1.0)
-        if dark.std() < LEAST_STRUCTURE:
+    for number, margin_mm in enumerate(ALIGN_MARGINS_MM):
+        is_known = number < len(known.around)
+        there = known.around[number] if is_known else surroundings(template, box, margin_mm)
+        if not there.is_comparable:
             continue
+        dark, left, top = there.dark, there.left, there.top
+        h, w = dark.shape
         around = _cut(
             sheet,
             left - search / scale,
             top - search / scale,
             scale,
-            (size[0] + 2 * search, size[1] + 2 * search),
+            (w + 2 * search, h + 2 * search),
         )
-        seen = cv2.GaussianBlur(darkness(around, reach=reach, margins=False), (0, 0), 1.0)
+        seen = align_darkness(around, template.dpi * scale)
         offset, score = best_offset(dark, seen)
         if score >= TRUSTED_SCORE:
             return (offset - search) / scale, score

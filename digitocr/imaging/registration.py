@@ -22,6 +22,7 @@ from digitocr.errors import RegistrationError
 from digitocr.imaging.binarization import Darkness, darkness
 from digitocr.imaging.landmarks import (
     Features,
+    Markers,
     View,
     apply,
     find_features,
@@ -50,8 +51,9 @@ BLOCK_PITCH_MM = 6.0
 MOST_BLOCKS = 40
 FLAT = 1e-3  # standard deviation of the darkness of paper that has nothing on it
 GOOD_SCORE = 0.55  # normalized correlation of a block that was found
-# How far blocks are looked for, pass by pass, and in a picture how many times smaller.
-SEARCHES_MM = ((6.0, 2), (2.0, 1))
+# How far blocks are looked for: far in a picture that many times smaller first, and then near.
+FAR_MM, SHRINK = 6.0, 2
+NEAR_SEARCH_MM = 2.0
 LEAST_SUPPORT = 0.7  # share of blocks that must be found near their places
 TIE = 0.03  # forms whose support differs by less are not told apart
 NEAR_MM = 1.0
@@ -64,12 +66,14 @@ class Reference:
     """A page template made ready to be found: everything that is computed once a form.
 
     `scale` is match pixels per template pixel; `blocks` are left, top of square blocks of
-    `side` match pixels in `dark`, the darkness of the empty form.
+    `side` match pixels in `dark`, the darkness of the empty form; `dark_small` is the same
+    `SHRINK` times as small.
     """
 
     template: PageTemplate
     scale: float
     dark: Darkness | None
+    dark_small: Darkness | None
     blocks: NDArray[np.intp]
     side: int
     features: Features | None
@@ -110,12 +114,14 @@ def prepare(template: PageTemplate, boxes: Sequence[Box] = ()) -> Reference:
     side = round(BLOCK_MM / MM_PER_INCH * template.dpi * scale)
     if template.reference is None:
         nothing = np.empty((0, 2), np.intp)
-        return Reference(template, scale, None, nothing, side, None, tuple(boxes))
+        return Reference(template, scale, None, None, nothing, side, None, tuple(boxes))
     small = resize(template.reference, scale)
     dark = _match_darkness(small, template.dpi * scale)
     blocks = _choose_blocks(dark, side)
     features = find_features(view_of(template.reference))
-    return Reference(template, scale, dark, blocks, side, features)
+    h, w = dark.shape
+    dark_small = cv2.resize(dark, (w // SHRINK, h // SHRINK), interpolation=cv2.INTER_AREA)
+    return Reference(template, scale, dark, dark_small, blocks, side, features)
 
 
 def register(
@@ -136,13 +142,16 @@ def register(
         If the page fits none of them, or two of them equally well.
     """
     view = view_of(page.image)
-    fits: list[Fit] = []
+    templates = [one.template for one in references]
     squares = find_squares(view)
-    markers = find_markers(view, [one.template for one in references])
-    for reference in references:
-        for start in from_anchors(view, reference.template, squares, markers):
-            fits += _judge(view, reference, start)
+    markers = find_markers(view, templates, in_corners=True)
+    fits = _judge_anchors(view, references, squares, markers, max_residual_mm)
     good = [fit for fit in fits if _fits(fit, max_residual_mm)]
+    if not any(fit.by_print for fit in good):
+        rest = [one for one in references if all(fit.reference is not one for fit in good)]
+        markers = find_markers(view, templates)
+        fits += _judge_anchors(view, rest, squares[:0], markers, max_residual_mm)
+        good = [fit for fit in fits if _fits(fit, max_residual_mm)]
     if not good:
         found = find_features(view)
         for reference in references:
@@ -161,7 +170,29 @@ def register(
         homography=best.homography,
         residual=best.residual,
         marks=best.marks,
+        color=page.color,
     )
+
+
+def _judge_anchors(
+    view: View,
+    references: Sequence[Reference],
+    squares: Points,
+    markers: Markers,
+    max_residual_mm: float,
+) -> list[Fit]:
+    """Judge every form by its anchors, up and down; one found with all its print only once."""
+    fits: list[Fit] = []
+    for reference in references:
+        for start in from_anchors(view, reference.template, squares, markers):
+            found = _judge(view, reference, start)
+            fits += found
+            if any(
+                fit.by_print and fit.support == 1.0 and _fits(fit, max_residual_mm)
+                for fit in found
+            ):
+                break
+    return fits
 
 
 def _choose(good: Sequence[Fit]) -> Fit:
@@ -264,6 +295,20 @@ def _choose_blocks(dark: Darkness, side: int) -> NDArray[np.intp]:
 # ---------------------------------------------------------------- refining and judging
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Laid:
+    """The darkness of a page laid onto a form, `margin` pixels wider at every side.
+
+    It is `shrink` times as small as the darkness of the form, and blocks are looked for
+    `search` pixels around their places.
+    """
+
+    dark: Darkness
+    margin: int
+    shrink: int
+    search: int
+
+
 def refine(view: View, reference: Reference, start: Homography) -> Fit | None:
     """Refine a first homography, page → template, by the print, and say how well it fits."""
     return next(iter(_judge(view, reference, start)), None)
@@ -276,25 +321,22 @@ def _judge(view: View, reference: Reference, start: Homography) -> list[Fit]:
     if reference.dark is None or len(reference.blocks) < 6:
         fit = _judge_by_anchors(view, reference, start)
         return [] if fit is None else [fit]
-    dpi = reference.template.dpi * reference.scale
-    per_mm = dpi / MM_PER_INCH
-    to_match = np.diag([reference.scale, reference.scale, 1.0])
-    to_page = np.diag([1 / view.scale, 1 / view.scale, 1.0])
     matrix = start
     centers: Points = (reference.blocks + reference.side / 2.0).astype(np.float64)
-    for search_mm, shrink in SEARCHES_MM:
-        shift, score = _shifts(
-            view, reference, to_match @ matrix @ to_page, search_mm * per_mm, shrink=shrink
-        )
+    to_match = np.diag([reference.scale, reference.scale, 1.0])
+    per_mm = reference.template.dpi * reference.scale / MM_PER_INCH
+    for shrink in (SHRINK, 1):
+        laid = _lay(view, reference, matrix, shrink=shrink)
+        shift, score = _shifts(laid, reference)
         found = score >= GOOD_SCORE
         if found.sum() < max(5, 0.2 * len(found)):
             near = found & (np.hypot(*shift.T) < NEAR_MM * per_mm)
             return [Fit(reference, matrix, float("inf"), _marks(reference, centers, near))]
         update = _fit_shifts(centers[found] + shift[found], centers[found], per_mm)
         if update is None:
-            break
+            return [_measured(_lay(view, reference, matrix), reference, matrix)]
         matrix = np.linalg.inv(to_match) @ update @ to_match @ matrix
-    return [_measured(view, reference, matrix)]
+    return [_measured(laid, reference, matrix, update)]
 
 
 def measured(
@@ -306,17 +348,16 @@ def measured(
     """
     if reference.dark is None or len(reference.blocks) < 6:
         return None
-    return _measured(view_of(image), reference, homography).marks
+    laid = _lay(view_of(image), reference, homography)
+    return _measured(laid, reference, homography).marks
 
 
-def _measured(view: View, reference: Reference, matrix: Homography) -> Fit:
-    """Say how well a page fits, as it is laid."""
-    to_match = np.diag([reference.scale, reference.scale, 1.0])
-    to_page = np.diag([1 / view.scale, 1 / view.scale, 1.0])
+def _measured(
+    laid: _Laid, reference: Reference, matrix: Homography, update: Homography | None = None
+) -> Fit:
+    """Say how well a page fits; `update` moves it from where it was laid before."""
     per_mm = reference.template.dpi * reference.scale / MM_PER_INCH
-    shift, score = _shifts(
-        view, reference, to_match @ matrix @ to_page, SEARCHES_MM[-1][0] * per_mm
-    )
+    shift, score = _shifts(laid, reference, update)
     distance = np.hypot(*shift.T)
     found = score >= GOOD_SCORE
     near = found & (distance < NEAR_MM * per_mm)
@@ -336,43 +377,64 @@ def _marks(
     return np.column_stack([centers / reference.scale, near.astype(np.float64), off])
 
 
+def _lay(view: View, reference: Reference, matrix: Homography, *, shrink: int = 1) -> _Laid:
+    """Lay a page onto a form by a homography, page → template.
+
+    `shrink` lays it that many times as small: quick, for long searches.
+    """
+    assert reference.dark is not None
+    dpi = reference.template.dpi * reference.scale / shrink
+    search_mm = FAR_MM if shrink > 1 else NEAR_SEARCH_MM
+    search = round(search_mm * dpi / MM_PER_INCH) + 2
+    margin = search if shrink > 1 else 2 * search  # it may be moved by as much again
+    h, w = (side // shrink + 2 * margin for side in reference.dark.shape)
+    to_page = np.diag([1 / view.scale, 1 / view.scale, 1.0])
+    to_laid = np.diag([reference.scale / shrink, reference.scale / shrink, 1.0])
+    to_laid[:2, 2] = margin
+    laid = cv2.warpPerspective(
+        view.image,
+        to_laid @ matrix @ to_page,
+        (w, h),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return _Laid(_match_darkness(laid, dpi), margin, shrink, search)
+
+
 def _shifts(
-    view: View, reference: Reference, matrix: Homography, search: float, *, shrink: int = 1
+    laid: _Laid, reference: Reference, update: Homography | None = None
 ) -> tuple[Points, NDArray[np.float64]]:
     """Look for every block around its place: how far off it is, and how alike (–1 to 1).
 
-    `shrink` looks in a picture that many times smaller: quick, for long searches.
+    `update`, in pixels of the darkness of the form, moves the page before.
     """
-    assert reference.dark is not None
-    printed = _shrunken(reference.dark, shrink)
-    margin, side = round(search / shrink) + 2, reference.side // shrink
-    h, w = printed.shape
-    smaller = np.diag([1 / shrink, 1 / shrink, 1.0])
-    moved = np.array([[1, 0, margin], [0, 1, margin], [0, 0, 1]], np.float64) @ smaller @ matrix
-    laid = cv2.warpPerspective(
-        view.image,
-        moved,
-        (w + 2 * margin, h + 2 * margin),
-        flags=cv2.INTER_AREA if shrink > 1 else cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    dark = _match_darkness(laid, reference.template.dpi * reference.scale / shrink)
+    printed = reference.dark if laid.shrink == 1 else reference.dark_small
+    assert printed is not None
+    search, side = laid.search, reference.side // laid.shrink
+    room = side + 2 * search
     shifts = np.zeros((len(reference.blocks), 2))
     scores = np.zeros(len(reference.blocks))
-    for i, (left, top) in enumerate(reference.blocks // shrink):
+    for i, (left, top) in enumerate(reference.blocks // laid.shrink):
         block = printed[top : top + side, left : left + side]
-        around = dark[top : top + side + 2 * margin, left : left + side + 2 * margin]
+        x, y = left - search, top - search
+        if update is None:
+            y, x = y + laid.margin, x + laid.margin
+            around = laid.dark[y : y + room, x : x + room]
+        else:
+            around = cv2.warpPerspective(
+                laid.dark,
+                _moved(-x, -y) @ update @ _moved(-laid.margin, -laid.margin),
+                (room, room),
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
         offset, scores[i] = best_offset(block, around)
-        shifts[i] = (offset - margin) * shrink
+        shifts[i] = (offset - search) * laid.shrink
     return shifts, scores
 
 
-def _shrunken(dark: Darkness, shrink: int) -> Darkness:
-    if shrink == 1:
-        return dark
-    h, w = dark.shape
-    small: Darkness = cv2.resize(dark, (w // shrink, h // shrink), interpolation=cv2.INTER_AREA)
-    return small
+def _moved(x: float, y: float) -> Homography:
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
 
 
 def best_offset(
@@ -387,7 +449,8 @@ def best_offset(
     if mask is not None:
         response = np.where(np.isfinite(response), response, -1.0).astype(np.float32)
     _, score, _, (x, y) = cv2.minMaxLoc(response)
-    if mask is None and around[y : y + block.shape[0], x : x + block.shape[1]].std() < FLAT:
+    under = around[y : y + block.shape[0], x : x + block.shape[1]]
+    if mask is None and cv2.meanStdDev(under)[1].item() < FLAT:
         # Rounding makes a perfect likeness of what has nothing on it.
         response = np.where(_flat(around, block.shape), -1.0, response).astype(np.float32)
         _, score, _, (x, y) = cv2.minMaxLoc(response)
@@ -417,7 +480,7 @@ def _flat(around: Darkness, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 def _peak(three: NDArray[np.float32]) -> float:
     before, here, after = (float(v) for v in three.ravel())
     bend = before - 2 * here + after
-    return 0.0 if bend >= 0 else float(np.clip((before - after) / (2 * bend), -0.5, 0.5))
+    return 0.0 if bend >= 0 else min(max((before - after) / (2 * bend), -0.5), 0.5)
 
 
 def _fit_shifts(found: Points, wanted: Points, per_mm: float) -> Homography | None:

@@ -34,14 +34,6 @@ BESIDE, UNDER, ABOVE = 0.15, 0.5, 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FieldInk:
-    """The writing of a field: what is ink, and how strong it is (0 to 255, 0 off the ink)."""
-
-    ink: Ink
-    intensity: Intensity
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Component:
     """A connected piece of ink: its box, its area and its pixels within the box."""
 
@@ -50,28 +42,57 @@ class Component:
     ink: Ink
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldInk:
+    """The writing of a field: what is ink, and how strong it is (0 to 255, 0 off the ink).
+
+    `pieces` are the components of the ink, specks and all.
+    """
+
+    ink: Ink
+    intensity: Intensity
+    pieces: tuple[Component, ...]
+
+
 def strengthen(ink: Ink, dark: Darkness, level: float) -> FieldInk:
     """Join ink and its darkness to what glyphs are cut from."""
-    soft = np.clip(dark / max(level, 1e-3), 0.0, 1.0)
+    soft = (np.clip(dark / max(level, 1e-3), 0.0, 1.0) * 255).astype(np.uint8)
+    marked = ink.astype(np.uint8)
     # Half-dark pixels around the ink are its anti-aliased edge.
-    near = cv2.dilate(ink.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    strength = np.where(ink, np.maximum(soft, 0.5), np.where(near, soft, 0.0))
-    return FieldInk(ink, (strength * 255).astype(np.uint8))
+    near = cv2.dilate(marked * 255, np.ones((3, 3), np.uint8))
+    strength = cv2.bitwise_and(np.maximum(soft, marked * 127), near)
+    return FieldInk(ink, np.asarray(strength, np.uint8), tuple(components(ink)))
 
 
 def components(ink: Ink, *, least_area: int = 1, least_side: int = 1) -> list[Component]:
     """Find connected pieces of ink, from left to right; specks are left out."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), None, 8)
+    marked = np.ascontiguousarray(ink, np.uint8)
+    x, y, w, h = cv2.boundingRect(marked)
+    if not w:
+        return []
+    count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+        marked[y : y + h, x : x + w], 8, cv2.CV_32S, cv2.CCL_BBDT
+    )
     found = []
     for label in range(1, count):
         left, top, width, height, area = (int(v) for v in stats[label])
         if area < least_area or max(width, height) < least_side:
             continue
-        box = Box(left, top, left + width, top + height)
+        box = Box(x + left, y + top, x + left + width, y + top + height)
         found.append(
             Component(box, area, labels[top : top + height, left : left + width] == label)
         )
     return sorted(found, key=lambda c: (c.box.left, c.box.top))
+
+
+def _without_specks(
+    pieces: Sequence[Component], *, least_area: int, least_side: int
+) -> list[Component]:
+    return [
+        one
+        for one in pieces
+        if one.area >= least_area and max(one.box.width, one.box.height) >= least_side
+    ]
 
 
 def share_inside(piece: Component, box: Box) -> float:
@@ -99,7 +120,8 @@ def segment_cells(field: FieldInk, cells: Sequence[Box], *, speck: int) -> Latti
         and its main piece alone where there are more; or one empty glyph.
     """
     owned: list[list[Component]] = [[] for _ in cells]
-    for piece in components(field.ink, least_area=max(4, speck * speck // 2), least_side=speck):
+    least_area = max(4, speck * speck // 2)
+    for piece in _without_specks(field.pieces, least_area=least_area, least_side=speck):
         for index, part in _share(piece, cells):
             owned[index].append(part)
     glyphs: list[Glyph] = []
@@ -112,15 +134,13 @@ def segment_cells(field: FieldInk, cells: Sequence[Box], *, speck: int) -> Latti
 
 def _share(piece: Component, cells: Sequence[Box]) -> list[tuple[int, Component]]:
     """Give a piece to the cell that holds most of it, or part it where two digits touch."""
-    columns = piece.ink.sum(0)
-    xs = np.arange(piece.box.left, piece.box.right)
-    rows = piece.ink.sum(1)
-    ys = np.arange(piece.box.top, piece.box.bottom)
-    top, bottom = cells[0].top, cells[0].bottom
-    inside = float(rows[(ys >= top) & (ys < bottom)].sum()) / piece.area
-    if inside < 0.4:
+    box = piece.box
+    level = Box(box.left, cells[0].top, box.right, cells[0].bottom)
+    if share_inside(piece, level) < 0.4:
         return []
-    shares = [float(columns[(xs >= c.left) & (xs < c.right)].sum()) / piece.area for c in cells]
+    shares = [
+        share_inside(piece, Box(cell.left, box.top, cell.right, box.bottom)) for cell in cells
+    ]
     best = int(np.argmax(shares))
     if shares[best] < 0.3:
         return []
@@ -313,7 +333,8 @@ def segment_open(
         Cuts are columns between pieces, from left to right; glyphs are every run of up to
         six pieces that is no wider than a digit can be.
     """
-    found = components(field.ink, least_area=max(3, speck * speck // 2), least_side=speck)
+    least_area = max(3, speck * speck // 2)
+    found = _without_specks(field.pieces, least_area=least_area, least_side=speck)
     if box is not None:
         found = [piece for piece in found if share_inside(piece, box) > 0.5]
     if not found:

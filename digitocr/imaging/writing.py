@@ -17,7 +17,8 @@ from digitocr.imaging.binarization import (
     stroke_darkness,
 )
 from digitocr.imaging.form_removal import close_strokes, line_mask, subtract_form
-from digitocr.imaging.isolation import PER_MM, FieldImage
+from digitocr.imaging.isolation import FieldImage
+from digitocr.imaging.prints import PER_MM, REACH_MM, SLACK_PIXELS, Printed
 from digitocr.imaging.segmentation import (
     Component,
     FieldInk,
@@ -27,17 +28,18 @@ from digitocr.imaging.segmentation import (
 )
 from digitocr.types import Box, Field, FieldKind, Ink
 
-REACH_MM = 5.0  # wider than any stroke
 SPECK_MM = 0.55
 LINE_MM = 0.9  # printed lines are thinner
 LINE_ZONE_MM = 1.3  # how far from its place a printed line may lie
-SLACK_PIXELS = 2  # how much the print of the empty form is widened before it is subtracted
 LEAST_LEVEL = 0.17  # writing is darker than this against its paper; print-through is not
 TRACE_LEVEL = 0.07  # a field said to be blank holds no strokes darker than this
 FAINT_LEVEL = 0.11  # what is darker than this and no ink may be writing too faint to read
 FAINT_SIDE_MM = 2.5
 BESIDE_SIDE_MM = 1.0  # what is written beside a field and smaller than this may be dust
 SLIVER_MM = 0.3  # no pen writes thinner; what removing a printed line leaves is
+FULL_SHARE = (
+    0.25  # of a field that is print no paler than faint writing: it hides what is written
+)
 LEAST_REACHING = 0.05  # share of a piece in the field by which it reaches into it
 LEAST_INSIDE = 0.6  # share of a piece that lies in its field, though it runs over the edge
 
@@ -75,16 +77,16 @@ def find_writing(image: FieldImage, field: Field, neighbors: Sequence[Box] = ())
         is theirs.
     """
     reach = round(REACH_MM * PER_MM)
+    cells = cells_of(image, field) if field.kind is not FieldKind.OPEN else []
     dark = darkness(image.gray, reach=reach)
-    left, printed = dark, None
-    if image.printed is not None:
-        printed = darkness(image.printed, reach=reach)
-        left = subtract_form(dark, printed, slack=SLACK_PIXELS)
-    expected = _expected_print(image, field, printed)
+    left, printed = dark, image.printed
+    if printed is not None:
+        left = subtract_form(dark, printed.dark, printed.wide)
+    expected = _expected_print(image, cells)
     smooth = cv2.blur(left, (3, 3))
     inside = smooth[image.box.top : image.box.bottom, image.box.left : image.box.right]
     level = stroke_darkness(inside, share=0.006)
-    covered = _is_covered(image, reach)
+    covered = _is_covered(image, reach) or _is_full_of_print(image, printed)
     if level < LEAST_LEVEL:
         nothing = np.zeros(dark.shape, bool)
         pale = binarize(left, level=LEAST_LEVEL / 0.6)
@@ -92,35 +94,33 @@ def find_writing(image: FieldImage, field: Field, neighbors: Sequence[Box] = ())
             strengthen(nothing, dark, 1.0),
             faint=covered or _has_faint(smooth, nothing, expected, image, least=TRACE_LEVEL),
             clipped=printed is not None
-            and _is_beside(pale, image, neighbors, printed, blank=True),
+            and _is_beside(components(pale), image, neighbors, printed, blank=True),
         )
     ink = binarize(left, level=level)
-    ink = _without_lines(ink, image, field)
+    ink = _without_lines(ink, image, cells)
     whole = dark > 0.45 * level
     ink = close_strokes(ink, whole, reach=2 * SLACK_PIXELS + round(0.4 * PER_MM))
     written = strengthen(ink, np.maximum(left, np.where(ink, dark, 0.0)), level)
     faint = covered or _has_faint(smooth, ink, expected, image)
-    no_digits = all(share_inside(one, image.box) < LEAST_INSIDE for one in components(ink))
-    beside = printed is not None and _is_beside(ink, image, neighbors, printed, blank=no_digits)
-    return Writing(written, faint, beside or _is_clipped(ink, image.box))
+    no_digits = all(share_inside(one, image.box) < LEAST_INSIDE for one in written.pieces)
+    beside = printed is not None and _is_beside(
+        written.pieces, image, neighbors, printed, blank=no_digits
+    )
+    return Writing(written, faint, beside or _is_clipped(written.pieces, image))
 
 
-def _without_lines(ink: Ink, image: FieldImage, field: Field) -> Ink:
-    """Take out lines near where the field's own are printed."""
+def _without_lines(ink: Ink, image: FieldImage, cells: Sequence[Box]) -> Ink:
+    """Take out lines near where the field's own are printed; `cells` are its positions."""
     box, zone = image.box, round(LINE_ZONE_MM * PER_MM)
     near = np.zeros(ink.shape, bool)
     for y in (box.top, box.bottom):
         near[max(0, y - zone) : y + zone] = True
-    length = (
-        0.45 * box.width
-        if field.kind is FieldKind.OPEN
-        else 0.75 * box.width / (field.cells or 1)
-    )
+    length = 0.75 * box.width / len(cells) if cells else 0.45 * box.width
     across = line_mask(ink, across=round(length), down=0, thickness=round(LINE_MM * PER_MM))
     lines = across & near
-    if field.kind is not FieldKind.OPEN:
+    if cells:
         beside = np.zeros(ink.shape, bool)
-        for cell in cells_of(image, field):
+        for cell in cells:
             for x in (cell.left, cell.right):
                 beside[:, max(0, x - zone) : x + zone] = True
         down = line_mask(
@@ -149,40 +149,38 @@ def _has_faint(
     return bool(components(area, least_area=round(0.6 * PER_MM**2), least_side=side))
 
 
-def _expected_print(image: FieldImage, field: Field, printed: Darkness | None) -> Ink:
+def _expected_print(image: FieldImage, cells: Sequence[Box]) -> Ink:
     """Mark where the form has lines: known from the empty form, or from the positions."""
     expected = np.zeros(image.gray.shape, bool)
     zone = round(0.8 * PER_MM)
-    if printed is not None:
-        dark = (printed > 0.15).astype(np.uint8)
-        expected = cv2.dilate(dark, np.ones((9, 9), np.uint8)).astype(bool)
-    if field.kind is not FieldKind.OPEN:
-        for cell in cells_of(image, field):
-            for x in (cell.left, cell.right):
-                expected[:, max(0, x - zone) : x + zone] = True
+    if image.printed is not None:
+        expected = image.printed.near.copy()
+    for cell in cells:
+        for x in (cell.left, cell.right):
+            expected[:, max(0, x - zone) : x + zone] = True
     return expected
 
 
-def _is_clipped(ink: Ink, box: Box) -> bool:
+def _is_clipped(pieces: Sequence[Component], image: FieldImage) -> bool:
     """Say whether a piece that lies mostly in the field runs out of its picture."""
-    h, w = ink.shape
-    for piece in components(ink, least_area=round(PER_MM**2)):
-        out = (
+    h, w = image.gray.shape
+    for piece in pieces:
+        out = piece.area >= round(PER_MM**2) and (
             piece.box.left <= 0
             or piece.box.top <= 0
             or piece.box.right >= w
             or piece.box.bottom >= h
         )
-        if out and share_inside(piece, box) > 0.5:
+        if out and share_inside(piece, image.box) > 0.5:
             return True
     return False
 
 
 def _is_beside(
-    ink: Ink,
+    pieces: Sequence[Component],
     image: FieldImage,
     neighbors: Sequence[Box],
-    printed: Darkness,
+    printed: Printed,
     *,
     blank: bool,
 ) -> bool:
@@ -193,10 +191,11 @@ def _is_beside(
     print is known: a label beside the field would be taken for writing.
     """
     box = image.box
-    lines = cv2.dilate((printed > LEAST_LEVEL).astype(np.uint8), np.ones((3, 3), np.uint8))
-    for piece in components(
-        ink, least_area=round(0.5 * PER_MM**2), least_side=round(BESIDE_SIDE_MM * PER_MM)
-    ):
+    lines = cv2.dilate((printed.dark > LEAST_LEVEL).astype(np.uint8), np.ones((3, 3), np.uint8))
+    least_area, least_side = round(0.5 * PER_MM**2), round(BESIDE_SIDE_MM * PER_MM)
+    for piece in pieces:
+        if piece.area < least_area or max(piece.box.width, piece.box.height) < least_side:
+            continue
         share = share_inside(piece, box)
         if share >= LEAST_INSIDE or _is_sliver(piece, lines.astype(bool)):
             continue
@@ -207,6 +206,17 @@ def _is_beside(
         ):
             return True
     return False
+
+
+def _is_full_of_print(image: FieldImage, printed: Printed | None) -> bool:
+    """Say whether print fills a field: what is taken for it may have been written."""
+    if printed is None:
+        return False
+    box, edge = image.box, round(0.8 * PER_MM)
+    inside = printed.dark[
+        box.top + edge : box.bottom - edge, box.left + edge : box.right - edge
+    ]
+    return inside.size > 0 and float((inside > FAINT_LEVEL).mean()) > FULL_SHARE
 
 
 def _is_sliver(piece: Component, lines: Ink) -> bool:
@@ -221,6 +231,6 @@ def _is_covered(image: FieldImage, reach: int) -> bool:
     box = image.box
     black = solid(image.gray, reach=reach)[box.top : box.bottom, box.left : box.right]
     if image.printed is not None:
-        own = solid(image.printed, reach=reach)[box.top : box.bottom, box.left : box.right]
+        own = image.printed.solid[box.top : box.bottom, box.left : box.right]
         black = black & ~own
     return bool(black.sum() > 2 * PER_MM**2)

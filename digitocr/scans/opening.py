@@ -59,7 +59,8 @@ class OpenScan:
             raise ScanError(
                 f"{where}: does not fit into memory; scan it at a lower resolution"
             ) from error
-        return Page(self.document, number, picture.image, pictures.believed_dpi(picture))
+        dpi = pictures.believed_dpi(picture)
+        return Page(self.document, number, picture.image, dpi, picture.color)
 
     def __iter__(self) -> Iterator[Page]:
         """Decode page after page; the first bad one raises, so a batch calls `page`."""
@@ -86,6 +87,7 @@ def open_scan(
     *,
     renderer: Literal["pdfium", "poppler"] = "pdfium",
     max_megapixels: int = 200,
+    color: bool = False,
 ) -> OpenScan:
     """Open a scan file of any kind, known by its bytes and not by its name.
 
@@ -95,6 +97,8 @@ def open_scan(
         What draws PDF pages that are not one embedded scan.
     max_megapixels
         A larger picture is refused by its header, before it is decoded.
+    color
+        Whether pages are wanted in colors too, where their file has any.
 
     Raises
     ------
@@ -107,11 +111,12 @@ def open_scan(
     close: Callable[[], None] = _nothing
     try:
         if pdf.is_pdf(data):
-            page_count, decode, close = pdf.open_pdf(data, renderer, most_pixels)
+            page_count, decode, close = pdf.open_pdf(data, renderer, most_pixels, color=color)
         elif pictures.is_tiff(data):
-            page_count, decode = pictures.open_tiff(data, most_pixels)
+            page_count, decode = pictures.open_tiff(data, most_pixels, color=color)
         else:
-            page_count, decode = 1, pictures.open_picture(data, most_pixels)
+            page_count = 1
+            decode = pictures.open_picture(data, most_pixels, color=color)
         if page_count > MOST_PAGES:
             close()
             raise ScanError(f"has {page_count} pages, more than {MOST_PAGES}; split the file")

@@ -11,6 +11,7 @@ PDFium is not thread-safe: every call to it is made under one lock. Processes sh
 from __future__ import annotations
 
 import ctypes
+import functools
 import logging
 import math
 import re
@@ -40,6 +41,8 @@ POINTS_AN_INCH = 72.0
 # How far, as a share of its side, a scan may fall short of its page or reach over it.
 EDGE = 0.02
 POPPLER_TIMEOUT_S = 120
+# Darker is ink; more of it than this is no dirt on the back of a sheet.
+INK, LEAST_INK = 128, 0.002
 
 # A stream's dictionary always stands in the open, so these are found without a parser.
 MASK = re.compile(rb"/(?:SMask|Mask|ImageMask)\b(?!\s*/None|\s+false)")
@@ -70,7 +73,7 @@ def is_pdf(data: bytes) -> bool:
 
 
 def open_pdf(
-    data: bytes, renderer: Renderer, most_pixels: int
+    data: bytes, renderer: Renderer, most_pixels: int, *, color: bool = False
 ) -> tuple[int, Callable[[int], Picture], Callable[[], None]]:
     """Open a PDF: its number of pages, what decodes one of them, and what closes it."""
     _refuse_cut(data)
@@ -89,21 +92,28 @@ def open_pdf(
             raise ScanError("is encrypted; save it without a password") from error
         raise ScanError("is damaged or has no pages; save or scan it again") from error
 
+    @functools.cache
+    def all_load() -> bool:
+        return _all_load(data)
+
     def decode(number: int) -> Picture:
         try:
             with _pdfium:
                 page = document[number - 1]
                 try:
                     _refuse_large_images(page, most_pixels)
-                    scan = None if masked else _embedded_scan(page, remapped)
+                    scan = None if masked else _embedded_scan(page, remapped, color)
                     if scan is not None:
                         return scan
                     dpi = _dpi_within(page.get_size(), most_pixels)
                     shows = raw.FPDFPage_CountObjects(page) or _annotated(page)
-                    if images >= page_count and not shows:
+                    if not shows and (images >= page_count or not all_load()):
                         raise ScanError(LOST)
                     if renderer == "pdfium":
-                        return Picture(_drawn(page, dpi), (dpi, dpi))
+                        drawn = _drawn(page, dpi, color)
+                        if _is_paper(drawn.image) and _has_inked_picture(page):
+                            raise ScanError(LOST)
+                        return Picture(drawn.image, (dpi, dpi), drawn.color)
                 finally:
                     page.close()
         except (pypdfium2.PdfiumError, UnicodeDecodeError) as error:  # names of its filters
@@ -131,21 +141,52 @@ def _refuse_large_images(page: Any, most_pixels: int) -> None:
         refuse_large(width, height, most_pixels)
 
 
-def _embedded_scan(page: Any, remapped: bool) -> Picture | None:
+def _all_load(data: bytes) -> bool:
+    """Tell whether all pages are found: where one is gone, another may have lost its scan.
+
+    Of a document of its own, which is out of step after a page that is not found.
+    """
+    document = pypdfium2.PdfDocument(data)
+    try:
+        for number in range(len(document)):
+            document[number].close()
+    except pypdfium2.PdfiumError:
+        return False
+    finally:
+        document.close()
+    return True
+
+
+def _is_paper(image: Gray) -> bool:
+    return bool(image.min() > INK)
+
+
+def _has_inked_picture(page: Any) -> bool:
+    """Tell whether a picture of a page has writing, which the page must then show."""
+    return any(
+        float((_bitmap(image, False).image <= INK).mean()) > LEAST_INK
+        for image in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE])
+    )
+
+
+def _embedded_scan(page: Any, remapped: bool, color: bool) -> Picture | None:
     """Take the one image a page consists of, or give None where it must be drawn."""
     image = _only_object(page)
     if image is None:
         return None
     width_in, height_in = (side / POINTS_AN_INCH for side in image.get_matrix().get()[0:4:3])
-    gray = _scanned_jpeg(image) if not remapped else None
-    if gray is None:
-        gray = _bitmap(image)
+    scan = _scanned_jpeg(image, color) if not remapped else None
+    if scan is None:
+        scan = _bitmap(image, color)
     turns = page.get_rotation() // 90  # clockwise, as the page is to be shown
-    h, w = gray.shape
+    h, w = scan.image.shape
     dpi = (w / width_in, h / height_in)
     if turns % 2:
         dpi = (dpi[1], dpi[0])
-    return Picture(np.ascontiguousarray(np.rot90(gray, -turns)), dpi)
+    colors = scan.color
+    if colors is not None:
+        colors = np.ascontiguousarray(np.rot90(colors, -turns))
+    return Picture(np.ascontiguousarray(np.rot90(scan.image, -turns)), dpi, colors)
 
 
 def _only_object(page: Any) -> Any:
@@ -216,29 +257,31 @@ def _reaches(outer: tuple[float, ...], inner: tuple[float, ...]) -> bool:
     )
 
 
-def _scanned_jpeg(image: Any) -> Gray | None:
+def _scanned_jpeg(image: Any, color: bool) -> Picture | None:
     """Decode a JPEG strictly, as any other; None if the image is none or has odd colors."""
     if image.get_filters() != ["DCTDecode"]:
         return None
     if image.get_metadata().colorspace not in PLAIN_COLORS:
         return None
-    return decode_jpeg(bytes(image.get_data()))
+    return decode_jpeg(bytes(image.get_data()), color=color)
 
 
-def _bitmap(image: Any) -> Gray:
+def _bitmap(image: Any, color: bool) -> Picture:
     bitmap = image.get_bitmap()
     bitmap.warn_on_close = False  # its pixels are copied, and freed here, under the lock
     try:
-        return _gray(bitmap.to_numpy())
+        return _copied(bitmap.to_numpy(), color)
     finally:
         bitmap.close()
 
 
-def _gray(pixels: NDArray[np.uint8]) -> Gray:
+def _copied(pixels: NDArray[np.uint8], color: bool) -> Picture:
     """Copy PDFium's pixels, which are freed with their bitmap; three channels are BGR."""
     if pixels.ndim == 3 and pixels.shape[2] >= 3:
-        return np.asarray(cv2.cvtColor(pixels[:, :, :3], cv2.COLOR_BGR2GRAY), np.uint8)
-    return np.array(pixels.reshape(pixels.shape[:2]), np.uint8)
+        colors = np.array(pixels[:, :, :3], np.uint8)
+        gray = np.asarray(cv2.cvtColor(colors, cv2.COLOR_BGR2GRAY), np.uint8)
+        return Picture(gray, None, colors if color else None)
+    return Picture(np.array(pixels.reshape(pixels.shape[:2]), np.uint8), None)
 
 
 def _dpi_within(size: tuple[float, float], most_pixels: int) -> float:
@@ -249,10 +292,10 @@ def _dpi_within(size: tuple[float, float], most_pixels: int) -> float:
     return min(DRAWN_DPI, float(np.sqrt(most_pixels / inches)))
 
 
-def _drawn(page: Any, dpi: float) -> Gray:
-    bitmap = page.render(scale=dpi / POINTS_AN_INCH, grayscale=True)
+def _drawn(page: Any, dpi: float, color: bool) -> Picture:
+    bitmap = page.render(scale=dpi / POINTS_AN_INCH, grayscale=not color)
     try:
-        return _gray(bitmap.to_numpy())
+        return _copied(bitmap.to_numpy(), color)
     finally:
         bitmap.close()
 

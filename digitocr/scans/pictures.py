@@ -31,8 +31,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from digitocr.errors import ScanError
-from digitocr.scans import libtiff
-from digitocr.types import Gray
+from digitocr.scans import libtiff, webp
+from digitocr.types import Color, Gray
 
 LEAST_DPI, MOST_DPI = 50.0, 1300.0
 # Software and telephones that know nothing write these: believed up to A3 and no farther.
@@ -65,10 +65,14 @@ _pillow_bound = threading.Lock()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A decoded page and the dots an inch its file claims, across and down."""
+    """A decoded page and the dots an inch its file claims, across and down.
+
+    `color` is there where it was asked for and the file has colors.
+    """
 
     image: Gray
     dpi: tuple[float, float] | None
+    color: Color | None = None
 
 
 def believed_dpi(picture: Picture) -> float | None:
@@ -95,8 +99,12 @@ def with_square_pixels(picture: Picture) -> Picture:
         return picture
     h, w = picture.image.shape
     size = (round(w * most / picture.dpi[0]), round(h * most / picture.dpi[1]))
-    image = cv2.resize(picture.image, size, interpolation=cv2.INTER_LINEAR)
-    return Picture(np.asarray(image, np.uint8), (most, most))
+    image, color = (
+        None if one is None else np.asarray(cv2.resize(one, size), np.uint8)
+        for one in (picture.image, picture.color)
+    )
+    assert image is not None
+    return Picture(image, (most, most), color)
 
 
 def refuse_large(width: int, height: int, most_pixels: int) -> None:
@@ -108,7 +116,9 @@ def refuse_large(width: int, height: int, most_pixels: int) -> None:
         )
 
 
-def open_picture(data: bytes, most_pixels: int) -> Callable[[int], Picture]:
+def open_picture(
+    data: bytes, most_pixels: int, *, color: bool = False
+) -> Callable[[int], Picture]:
     """Look at the header of a file of one picture, and give what decodes it."""
     opener = next((plugin for magic, plugin in PLUGINS if magic.match(data)), None)
     if opener is None:
@@ -120,7 +130,10 @@ def open_picture(data: bytes, most_pixels: int) -> Callable[[int], Picture]:
         with _pillow():
             image = opener(io.BytesIO(data))
         refuse_large(*image.size, most_pixels)
-        return _decode(image)
+        picture = _decode(image, color=color)
+        if opener is WebPImageFile:
+            _refuse_damaged_webp(data)
+        return picture
 
     with _pillow():
         size = opener(io.BytesIO(data)).size
@@ -128,6 +141,21 @@ def open_picture(data: bytes, most_pixels: int) -> Callable[[int], Picture]:
     if opener is PngImageFile:
         _refuse_damaged_png(data)
     return decode
+
+
+def _refuse_damaged_webp(data: bytes) -> None:
+    """Refuse a WebP whose decoder went astray: it did not come to the end of the pixels."""
+    if any(all(map(_is_decoded, shorter)) for shorter in webp.shortened(data)):
+        raise ScanError(DAMAGED)
+
+
+def _is_decoded(data: bytes) -> bool:
+    try:
+        with _pillow():
+            WebPImageFile(io.BytesIO(data)).load()
+    except ScanError:
+        return False
+    return True
 
 
 def _refuse_damaged_png(data: bytes) -> None:
@@ -152,17 +180,18 @@ def _refuse_damaged_png(data: bytes) -> None:
     raise ScanError(DAMAGED)
 
 
-def decode_jpeg(data: bytes) -> Gray | None:
+def decode_jpeg(data: bytes, *, color: bool = False) -> Picture | None:
     """Decode a JPEG from inside a PDF, or give None where it is not plain gray or RGB."""
     with _pillow():
         image = JpegImageFile(io.BytesIO(data))
         if image.mode not in ("L", "RGB"):
             return None
-        image.draft("L", None)
+        if not color:
+            image.draft("L", None)
         image.load()
         gray = _gray(image)
         _refuse_unfilled(gray)
-        return gray
+        return Picture(gray, None, _colors(image) if color else None)
 
 
 def is_tiff(data: bytes) -> bool:
@@ -170,7 +199,9 @@ def is_tiff(data: bytes) -> bool:
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def open_tiff(data: bytes, most_pixels: int) -> tuple[int, Callable[[int], Picture]]:
+def open_tiff(
+    data: bytes, most_pixels: int, *, color: bool = False
+) -> tuple[int, Callable[[int], Picture]]:
     """Find the pages of a TIFF, and give what decodes one of them.
 
     Pillow walks from page to page and stops at the first it cannot read. Here each page's
@@ -193,7 +224,7 @@ def open_tiff(data: bytes, most_pixels: int) -> tuple[int, Callable[[int], Pictu
             raise ScanError("is cut short; copy the file or scan the page again")
         before = libtiff.complaints()
         with no_bound_of_pillow(image.width * image.height):  # its TIFF plugin asks again
-            picture = _decode(image)
+            picture = _decode(image, color=color)
         if libtiff.complaints() > before:
             raise ScanError(DAMAGED)
         return picture
@@ -281,14 +312,14 @@ def no_bound_of_pillow(pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = bound
 
 
-def _decode(image: ImageFile.ImageFile) -> Picture:
+def _decode(image: ImageFile.ImageFile, *, color: bool) -> Picture:
     with _pillow():
         dpi = _dpi(image)
         orientation = _orientation(image)
-        if isinstance(image, JpegImageFile):
+        if isinstance(image, JpegImageFile) and not color:
             image.draft("L", None)  # libjpeg then does not decode the colors at all
         image.load()
-        gray = _gray(image)
+        gray, colors = _gray(image), _colors(image) if color else None
         if isinstance(image, JpegImageFile):
             _refuse_unfilled(gray)
         if isinstance(image, TiffImageFile):
@@ -296,9 +327,19 @@ def _decode(image: ImageFile.ImageFile) -> Picture:
                 gray = 255 - gray  # Pillow inverts the shallower depths only
         else:  # its TIFF plugin has turned the picture already
             gray = _turned(gray, orientation)
+            if colors is not None:
+                channels = [_turned(colors[..., c], orientation) for c in range(3)]
+                colors = np.stack(channels, axis=-1)
     if dpi is not None and orientation >= 5:
         dpi = (dpi[1], dpi[0])
-    return Picture(np.ascontiguousarray(gray), dpi)
+    return Picture(np.ascontiguousarray(gray), dpi, colors)
+
+
+def _colors(image: Image.Image) -> Color | None:
+    """Take the colors of a picture, or give None for one that is gray."""
+    if image.mode not in ("RGB", "P", "CMYK", "YCbCr") or "transparency" in image.info:
+        return None
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"), np.uint8)[..., ::-1])
 
 
 def _refuse_unfilled(gray: Gray) -> None:

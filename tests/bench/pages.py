@@ -25,6 +25,7 @@ from digitocr import pipeline, resources, scans, templates
 from digitocr.forms import fill, values
 from digitocr.imaging import codes, isolation, registration
 from digitocr.imaging.landmarks import view_of
+from digitocr.imaging.prints import print_of
 from digitocr.recognition.classifier import load_model
 from digitocr.settings import Settings
 from digitocr.types import Document, Page, RegisteredPage
@@ -83,8 +84,9 @@ def rungs(rounds: int) -> dict[str, float]:
 
     found = laid(image, prepared)
     view = view_of(image)
-    sheet = isolation.spread(found, boxes)
-    bent = isolation.spread(replace(found, residual=template.dpi / 100), boxes)
+    prints = {box: known for box in boxes if (known := print_of(template, box)) is not None}
+    sheet = isolation.spread(found, boxes, prints)
+    bent = isolation.spread(replace(found, residual=template.dpi / 100), boxes, prints)
     ways: dict[str, Callable[[], object]] = {
         "page code sought": lambda: codes.find_page_codes(image),
         "ArUco anchors": lambda: laid(aruco, coded),

@@ -111,6 +111,14 @@ def test_no_picture_has_no_writing():
     assert stroke_darkness(np.zeros((0, 5), np.float32)) == 0.0
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.floats(0.0, 1.0))
+@settings(deadline=None)
+def test_how_dark_the_writing_is_is_the_quantile_that_numpy_finds(seed, side, share):
+    dark = np.random.default_rng(seed).random((side, 7), np.float32)
+    wanted = np.quantile(dark.astype(np.float64), 1.0 - share)
+    assert stroke_darkness(dark, share=share) == pytest.approx(wanted, abs=1e-6)
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40))
 @settings(max_examples=50, deadline=None)
 def test_the_two_thresholds_mark_what_scikit_image_marks(seed, h, w):

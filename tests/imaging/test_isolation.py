@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digitocr.imaging.isolation import (
-    MARGIN_MM,
-    READING_DPI,
-    FieldImage,
-    isolate,
-    spread,
-)
+from digitocr.imaging.isolation import FieldImage, isolate, spread
+from digitocr.imaging.prints import MARGIN_MM, READING_DPI, print_of
 from digitocr.types import Box, Document, Field, FieldKind, FieldType, RegisteredPage
 
 BOX = Box(200, 400, 420, 450)
@@ -65,7 +60,7 @@ def test_a_field_is_cut_from_where_it_is_at_one_resolution(form, lay, turns, sca
     margin = MARGIN_MM / 25.4 * READING_DPI
     assert found.scale == pytest.approx(READING_DPI / template.dpi)
     assert found.gray.shape[1] == pytest.approx(BOX.width * found.scale + 2 * margin, abs=1)
-    assert found.gray.shape == found.printed.shape
+    assert found.gray.shape == found.printed.gray.shape
     np.testing.assert_allclose(center(found), TARGET, atol=1.5)
     assert not found.misplaced
     np.testing.assert_array_equal(page, before)
@@ -82,6 +77,18 @@ def test_paper_that_is_off_in_places_is_followed_by_its_print(form, shift):
     found = isolate(spread(page), FIELD)
     np.testing.assert_allclose(center(found), TARGET, atol=1.2)
     assert found.shift_mm == pytest.approx(np.hypot(*shift) / template.dpi * 25.4, abs=0.15)
+
+
+def test_print_computed_before_gives_the_same_picture(form):
+    template, image = dotted(form)
+    page = registered(template, image, np.eye(3))
+    known = print_of(template, FIELD.box)
+    found = isolate(spread(page, prints={FIELD.box: known}), FIELD)
+    again = isolate(spread(page), FIELD)
+    assert found.printed is known.printed
+    assert (found.shift, found.score, found.box) == (again.shift, again.score, again.box)
+    np.testing.assert_array_equal(found.gray, again.gray)
+    np.testing.assert_array_equal(found.printed.gray, again.printed.gray)
 
 
 def test_without_a_reference_a_field_is_where_the_homography_says(form):

@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from digitocr.imaging.isolation import PER_MM, FieldImage
+from digitocr.imaging.isolation import FieldImage
 from digitocr.imaging.marks import is_cluttered, is_empty, left_over, look_at_boxes
+from digitocr.imaging.prints import PER_MM, Printed
 from digitocr.types import Box
 
 SIDE = round(5.5 * PER_MM)
@@ -41,7 +42,7 @@ def ticked(picture, place, *, ink=60, thick=3):
 def field(picture, count, *, known=True):
     h, w = picture.shape
     box = Box(MARGIN, MARGIN, w - MARGIN, h - MARGIN)
-    printed = empty(count) if known else None
+    printed = Printed.of(empty(count)) if known else None
     return FieldImage(picture, printed, box, (0.0, 0.0), 1.0, 1.0, 0.0)
 
 

@@ -107,6 +107,15 @@ def test_a_photographed_page_is_laid_right(form, reference, lay, page_of, bend):
     assert off_mm(found, matrix) < 0.3
 
 
+@pytest.mark.parametrize("reference", [True, False])
+def test_a_page_whose_markers_lie_far_from_the_corners_is_laid(draw_form, page_of, reference):
+    template, image = draw_form(anchors="aruco", reference=reference)
+    table = np.full((1900, 1500), 70, np.uint8)
+    table[400:1500, 350:1150] = image
+    matrix = np.array([[1, 0, 350], [0, 1, 400], [0, 0, 1]], np.float64)
+    assert off_mm(fit(page_of(table), template), matrix) < 0.3
+
+
 @pytest.mark.parametrize("skip", [(0,), (3,), (0, 1, 2), (0, 1, 2, 3)])
 def test_missing_anchors_are_made_up_for_by_the_print(draw_form, form, lay, page_of, skip):
     image, matrix = lay(draw_form(skip=skip)[1], skew_deg=2)

@@ -32,7 +32,8 @@ def canvas():
 
 def field_ink(drawn):
     ink = drawn > 0
-    return FieldInk(ink, np.where(ink, 255, 0).astype(np.uint8))
+    intensity = np.where(ink, 255, 0).astype(np.uint8)
+    return FieldInk(ink, intensity, tuple(components(ink)))
 
 
 def digit(drawn, text, x, y=72, *, scale=1.6, pen=4):

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from digitocr.imaging.isolation import MARGIN_MM, PER_MM, FieldImage
+from digitocr.imaging.isolation import FieldImage
+from digitocr.imaging.prints import MARGIN_MM, PER_MM, Printed
 from digitocr.imaging.segmentation import components
 from digitocr.imaging.writing import cells_of, find_writing
 from digitocr.types import Box, Field, FieldKind, FieldType
@@ -33,7 +34,8 @@ def printed(kind=FieldKind.BOXED, shade=90):
 
 
 def image(gray, empty):
-    return FieldImage(gray, empty, BOX, (0.0, 0.0), 1.0, 1.0, 0.0)
+    known = None if empty is None else Printed.of(empty)
+    return FieldImage(gray, known, BOX, (0.0, 0.0), 1.0, 1.0, 0.0)
 
 
 def find(gray, kind=FieldKind.BOXED, *, reference=True, neighbors=()):
@@ -163,6 +165,15 @@ def test_words_below_a_field_that_is_filled_in_are_none_of_it():
     gray = digit(printed(), "5", BOX.left + 45)
     cv2.putText(gray, "3", (60, SIZE[0] - 1), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 30, 3)
     assert not find(scanned(gray)).clipped
+
+
+@pytest.mark.parametrize("written_in_it", [True, False])
+def test_a_field_full_of_print_is_in_doubt_whatever_is_seen_in_it(written_in_it):
+    empty = printed()
+    for x in range(BOX.left - 80, BOX.right, 12):
+        cv2.line(empty, (x, BOX.top), (x + 72, BOX.bottom), 130, 2)
+    gray = digit(empty.copy(), "5", BOX.left + 45, shade=90) if written_in_it else empty
+    assert find_writing(image(scanned(gray), empty), field()).faint
 
 
 @pytest.mark.parametrize("kind", KINDS)
