@@ -142,6 +142,7 @@ def ink_intensity(
     noise_spread: float = 4.0,
     least_contrast: float = 2.0,
     faintest_share: float = 0.15,
+    palest_share: float = 0.08,
     weakest_share: float = 0.3,
     speck_share: float = 0.2,
 ) -> Intensity:
@@ -159,9 +160,10 @@ def ink_intensity(
     least_contrast : float
         Dark and light must lie this many of their own deviations apart, or there is only
         paper: pure noise cut in two lies 1.9 apart.
-    faintest_share, weakest_share : float
-        Shares of the strongest ink: below the first a pixel is no part of a stroke, below the
-        second at its strongest a whole component is none.
+    faintest_share, palest_share, weakest_share : float
+        Shares of the strongest ink: what is below the first is noise where the paper has much
+        of it, below the second a pixel is no part of a stroke, below the third at its
+        strongest a whole component is none.
     speck_share : float
         A component smaller than this share of the largest one's longer side is a speck.
 
@@ -199,7 +201,7 @@ def ink_intensity(
     above_paper = _LEVELS.astype(np.float32) - np.float32(paper + floor)
     levels = np.clip(above_paper * gain, 0, 255).round().astype(np.uint8)
     ink: Intensity = cv2.LUT(light, levels)
-    strokes = cv2.threshold(ink, int(255 * faintest_share), 255, cv2.THRESH_BINARY)[1]
+    strokes = cv2.threshold(ink, int(255 * palest_share), 255, cv2.THRESH_BINARY)[1]
     kept = _character(strokes, ink, weakest=255 * weakest_share, speck_share=speck_share)
     rim = cv2.dilate(kept, np.ones((3, 3), np.uint8))  # the soft edge of the strokes
     result: Intensity = cv2.bitwise_and(ink, rim)
@@ -252,7 +254,7 @@ def _character(
     np.maximum.at(strongest, labels.ravel(), ink.ravel())
     good = strongest >= weakest
     good[0] = False
-    lines = _border_lines(stats, strokes.shape) & good
+    lines = _border_lines(labels, stats) & good
     if area[good & ~lines].sum() >= 0.3 * area[lines].sum():
         good &= ~lines
     specks = good & (extent < speck_share * extent[good].max())
@@ -263,13 +265,24 @@ def _character(
 
 
 def _border_lines(
-    stats: NDArray[np.int32], shape: tuple[int, int], *, long: float = 0.5, thin: float = 0.1
+    labels: NDArray[np.int32],
+    stats: NDArray[np.int32],
+    *,
+    long: float = 0.5,
+    thin: float = 0.1,
+    beside: float = 0.8,
 ) -> NDArray[np.bool_]:
-    """Mark components that run along the border, thin and long: what is left of a box."""
-    h, w = shape
-    left, top, width, height, area = stats[:, :5].T
-    touches = (left == 0) | (top == 0) | (left + width == w) | (top + height == h)
+    """Mark components that run along the border, thin and long: what is left of a box.
+
+    A stroke that only ends at the border is none: less than `beside` of it lies there.
+    """
+    h, w = labels.shape
+    width, height, area = stats[:, 2], stats[:, 3], stats[:, 4]
+    edge = round(1.5 * thin * min(h, w))
+    inner = np.bincount(labels[edge : h - edge, edge : w - edge].ravel(), minlength=len(stats))
     spans = np.maximum(width / w, height / h) >= long
     thickness = area / (width + height)
-    marked: NDArray[np.bool_] = touches & spans & (thickness < max(1.5, thin * min(h, w)))
+    marked: NDArray[np.bool_] = (
+        (inner <= (1 - beside) * area) & spans & (thickness < max(1.5, thin * min(h, w)))
+    )
     return marked

@@ -136,6 +136,24 @@ def test_a_lone_stroke_from_border_to_border_is_kept():
     np.testing.assert_array_equal(ink_intensity(one), one)
 
 
+def test_a_thin_stroke_that_ends_at_the_border_is_no_box_line():
+    two = np.zeros((28, 28), np.uint8)
+    cv2.ellipse(two, (10, 9), (6, 6), 0, 90, 280, 255, 1)  # broken off from what follows
+    rest = np.zeros_like(two)
+    cv2.polylines(rest, [np.array([(20, 0), (19, 9), (10, 25), (26, 22)])], False, 255, 1)
+    found = ink_intensity(np.maximum(two, rest))
+    assert (found[rest > 0] > 0).all()
+    assert (found[two > 0] > 0).all()
+
+
+def test_the_pale_side_of_a_stroke_is_kept_on_clean_paper():
+    nine = np.zeros((28, 28), np.uint8)
+    cv2.circle(nine, (11, 8), 6, 30, 1)  # an eighth as dark as the stem
+    cv2.line(nine, (17, 4), (13, 27), 255, 2)
+    found = ink_intensity(255 - nine)
+    assert (found[nine > 0] > 0).mean() > 0.95
+
+
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_an_even_picture_has_no_ink(level):
     assert not ink_intensity(np.full((28, 28), level, np.uint8)).any()
