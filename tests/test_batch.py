@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 import zlib
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from PIL import Image
 
 from digitocr import batch as job
 from digitocr import settings
+from digitocr.batch import running
 from digitocr.batch.reading import DIED, TOO_LARGE, _cause
 from digitocr.batch.surviving import TRIES
 from digitocr.db.export import COLUMNS
@@ -823,3 +825,24 @@ def test_a_batch_whose_reject_rate_moved_is_called_out(digitocr, workplace):
     assert line in shown
     assert "slip 1: residual" in shown
     assert " moved: " not in digitocr("batch", "show", "night 5").out
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_as_it_starts_is_noticed_while_the_others_are_at_work():
+    pool = running.start_pool(2)
+    try:
+        at_work = running._submit(pool, time.sleep, 120)
+        while not at_work.running():
+            time.sleep(0.05)
+        time.sleep(1.0)  # the executor waits now, and knows of one process
+        known = set(pool._processes)
+        lost = running._submit(pool, time.sleep, 0)
+        (started,) = set(pool._processes) - known
+        os.kill(started, signal.SIGKILL)
+        time.sleep(0.5)
+        running._look_after(pool)
+        assert isinstance(lost.exception(timeout=20), BrokenProcessPool)
+    finally:
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        pool.shutdown(wait=False)

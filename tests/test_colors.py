@@ -64,4 +64,3 @@ def test_a_form_in_red_is_read_from_scans_in_color_and_nothing_is_wrong_in_gray(
             assert row["reading"] == wanted[row["field"]], row
     assert accepted["color.jpg"] >= 13, accepted
     assert accepted["gray.jpg"] == 0, accepted  # what the hatch hides is not known
-    assert digitocr("replay", rows[0]["batch"], "--database", "sqlite:///red.db").code == 0

@@ -27,13 +27,11 @@ def test_what_reading_does_not_need_is_not_imported(module, names):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "file", sorted((ROOT / "tests/bench").glob("*.py")), ids=lambda f: f.stem
-)
-def test_every_bench_finds_what_it_imports_and_says_what_it_does(file):
+def test_every_bench_finds_what_it_imports():
     """They are run by hand, and nothing else notices when what they call was moved."""
+    files = sorted(str(file) for file in (ROOT / "tests/bench").glob("*.py"))
+    program = f"import runpy; [runpy.run_path(file) for file in {files!r}]"
     done = subprocess.run(
-        [sys.executable, file, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert "usage" in done.stdout

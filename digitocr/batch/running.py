@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
 
 from digitocr import logs
 from digitocr.batch import drift, limits
@@ -28,10 +29,13 @@ from digitocr.logs import LogStyle
 from digitocr.scans import ScanFile
 from digitocr.settings import Settings
 
+_Given = ParamSpec("_Given")
+_Done = TypeVar("_Done")
 log = logging.getLogger(__name__)
 
 NOT_ARRIVED = "was not read: it could not be opened, or is gone; see that it may be read"
 _kept = threading.local()
+HEARD_S = 5.0  # after which, if nothing was heard of those who read, they are looked after
 CHUNK_FILES = 4  # few enough that the bar moves, enough that handing out costs nothing
 
 
@@ -101,9 +105,11 @@ def _read_by_pool(
         try:
             while chunks or in_hand:
                 while chunks and len(in_hand) < workers:
-                    future = _submit(pool, plan, chunks[0])
+                    future = _submit(pool, read_chunk, plan, chunks[0])
                     in_hand[future] = chunks.popleft()
-                done, _ = wait(in_hand, return_when=FIRST_COMPLETED)
+                done, _ = wait(in_hand, HEARD_S, return_when=FIRST_COMPLETED)
+                if not done:
+                    _look_after(pool)
                 for future in sorted(done, key=lambda one: one.exception() is not None):
                     yield from future.result()
                     del in_hand[future]
@@ -120,7 +126,7 @@ def _read_one_by_one(plan: Plan, files: Sequence[ScanFile]) -> Iterator[FileOutc
         with start_pool(1, too_large) as pool:
             try:
                 while left:
-                    yield from _submit(pool, plan, (left[0],)).result()
+                    yield from _submit(pool, read_chunk, plan, (left[0],)).result()
                     left.popleft()
             except BrokenProcessPool:
                 cause = TOO_LARGE if too_large.value else DIED
@@ -140,7 +146,7 @@ def read_apart(plan: Plan, files: Sequence[ScanFile]) -> tuple[FileOutcome, ...]
     try:
         if getattr(_kept, "pool", None) is None:
             _kept.pool = start_pool(1)
-        return _submit(_kept.pool, plan, tuple(files)).result()
+        return _submit(_kept.pool, read_chunk, plan, tuple(files)).result()
     except BrokenProcessPool:
         log.warning("a process that read died; its files are read again, one by one")
         _kept.pool = None
@@ -163,14 +169,30 @@ def start_pool(workers: int, too_large: ctypes.c_bool | None = None) -> ProcessP
 
 
 def _submit(
-    pool: ProcessPoolExecutor, plan: Plan, files: tuple[ScanFile, ...]
-) -> Future[tuple[FileOutcome, ...]]:
-    """Hand out files. What is started for them inherits that Ctrl-C is none of its business."""
+    pool: ProcessPoolExecutor,
+    work: Callable[_Given, _Done],
+    *given: _Given.args,
+    **named: _Given.kwargs,
+) -> Future[_Done]:
+    """Hand out work. What is started for it inherits that Ctrl-C is none of its business."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return pool.submit(read_chunk, plan, files)
+        return pool.submit(work, *given, **named)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _look_after(pool: ProcessPoolExecutor) -> None:
+    """Have a pool notice which of its processes died.
+
+    Of one that it started while it waited, Python's executor (3.11) hears nothing until
+    something else happens; if that one dies holding the queue, nothing else ever does.
+    """
+    _submit(pool, _nothing)
+
+
+def _nothing() -> None:
+    """Do nothing, in a process that reads."""
 
 
 def _begin(style: LogStyle, too_large: ctypes.c_bool | None) -> None:
