@@ -671,7 +671,7 @@ def test_memory_does_not_grow_with_the_number_of_pages(workplace):
 # ---------------------------------------------------------------- runs that die, and go on
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_page_that_kills_the_program_itself_fails_at_the_third_try_and_the_rest_is_read(
     workplace, many
 ):
@@ -711,7 +711,7 @@ def deadly_at_opening(workplace, name: str) -> dict[str, str]:
     return {"PYTHONPATH": f"{workplace / 'deadly'}{os.pathsep}{ROOT}"}
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_first_file_that_kills_who_opens_it_is_named_and_the_rest_is_read(
     digitocr, workplace
 ):

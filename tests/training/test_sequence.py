@@ -69,6 +69,7 @@ def test_training_writes_a_folder_that_loads_and_reads(trained):
     assert card["metrics"]["composed-validation"]["all"]["count"] == 30
 
 
+@pytest.mark.soak
 def test_the_same_seed_gives_the_same_weights(trained, train, tmp_path):
     import keras
 
@@ -162,6 +163,7 @@ def test_edits_are_no_fewer_than_the_difference_in_length():
         assert abs(len(one) - len(other)) <= edits(one, other) <= max(len(one), len(other))
 
 
+@pytest.mark.soak
 def test_training_goes_on_from_the_weights_of_a_folder(train, trained, tmp_path):
     further = train(tmp_path / "further", start=trained)
     card, before = (
