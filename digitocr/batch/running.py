@@ -113,6 +113,7 @@ def _read_by_pool(
                 for future in sorted(done, key=lambda one: one.exception() is not None):
                     yield from future.result()
                     del in_hand[future]
+            _end(pool)
         except BrokenProcessPool:
             log.warning("a process that read died; its files are read again, one by one")
     return [file for chunk in in_hand.values() for file in chunk]
@@ -189,6 +190,16 @@ def _look_after(pool: ProcessPoolExecutor) -> None:
     something else happens; if that one dies holding the queue, nothing else ever does.
     """
     _submit(pool, _nothing)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End the processes of a pool whose work is done.
+
+    Python's executor asks them to, by the queue; if one was killed that held it, the others
+    never hear, and they are waited for.
+    """
+    for process in list((pool._processes or {}).values()):
+        process.terminate()
 
 
 def _nothing() -> None:
