@@ -5,9 +5,9 @@ Without TensorFlow, which the processes that compose would each take seconds to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 
 import cv2
 import numpy as np
@@ -41,20 +41,27 @@ def compose_lines(
     *,
     seed: int,
     watch: Watch = unwatched,
-) -> list[list[Line]]:
-    """Compose sheaves of so many crops each; the same for the same seed."""
+) -> Iterator[list[Line]]:
+    """Compose sheaves of so many crops each; the same for the same seed.
+
+    While one is learned from, others compose the next. `watch` shows how far the first is.
+    """
     jobs = [
-        ((seed, sheaf, start), min(_CHUNK, size - start), ROUGHNESS[spoiling])
+        [
+            ((seed, sheaf, start), min(_CHUNK, size - start), ROUGHNESS[spoiling])
+            for start in range(0, size, _CHUNK)
+        ]
         for sheaf, (spoiling, size) in enumerate(sheaves)
-        for start in range(0, size, _CHUNK)
     ]
-    made: list[list[Line]] = [[] for _ in sheaves]
-    with watch("Composing", len(jobs), unit=f"{_CHUNK}-crop part") as advance:
-        lines = pictures.draw_all(_compose_chunk, writers, jobs)
-        for ((_, sheaf, _), _, _), chunk in zip(jobs, lines, strict=True):
-            made[sheaf] += chunk
-            advance("")
-    return made
+    chunks = pictures.draw_all(_compose_chunk, writers, list(chain(*jobs)))
+    for sheaf, parts in enumerate(jobs):
+        lines: list[Line] = []
+        shown = unwatched if sheaf else watch
+        with shown("Composing", len(parts), unit=f"{_CHUNK}-crop part") as advance:
+            for chunk in islice(chunks, len(parts)):
+                lines += chunk
+                advance("")
+        yield lines
 
 
 _Job = tuple[tuple[int, int, int], int, float]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from digitocr.training.train import CHECKPOINT, KeepBest, one_cycle
 from digitocr.types import STRIP_HEIGHT, STRIP_WIDTHS
 
 SHEAF = 48_000  # crops an epoch
-TIMES_USED = 5  # of a crop; drawing one costs three times what learning from it does
+TIMES_USED = 2  # of a crop: one core composes as many as another learns from twice
 VALIDATION = 3_000
 LEAST_AGREEING = 0.995  # of the crops
 SOURCES = ("mnist", "unipen", "usps", "drawn")
@@ -67,8 +68,8 @@ def train(
     seed
         The same seed gives the same weights on one machine.
     start
-        Model folder whose weights are gone on with, at half the learning rate; without it the
-        network begins anew.
+        Model folder whose weights are gone on with, at a quarter of the learning rate; without
+        it the network begins anew.
     watch
         Shows how far the work is.
 
@@ -92,27 +93,24 @@ def train(
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
-    tested = compose_lines(
+    (tested,) = compose_lines(
         hands.load(settings.data, "validation"), [(pictures.LIGHT, validated)], seed=seed + 1
-    )[0]
+    )
     spoilings = pictures.spoilings(Kind.SCANNED, epochs, times_used=TIMES_USED)
-    sheaves = compose_lines(
+    composed = compose_lines(
         hands.load(settings.data, "train"),
         [(spoiling, crops_an_epoch) for spoiling in spoilings],
         seed=seed,
         watch=watch,
     )
-    order = [
-        pictures.sheaf_of(Kind.SCANNED, epoch, epochs, times_used=TIMES_USED)
-        for epoch in range(epochs)
-    ]
+    sheaves = chain([next(composed)], composed)
 
     network = plan.build_to_train()
     top_rate = plan.top_rate
     if start is not None:
         network.set_weights(_weights_of(start, network))
-        top_rate /= 2
-    steps = sum(_count_batches(sheaves[sheaf], batch) for sheaf in order)
+        top_rate /= 4
+    steps = epochs * (-(-crops_an_epoch // batch) + len(STRIP_WIDTHS))
     network.compile(
         optimizer=keras.optimizers.AdamW(
             one_cycle(top_rate, steps), weight_decay=plan.decay, use_ema=True
@@ -121,7 +119,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     with watch(f"Training {architecture}", epochs, unit="epoch") as advance:
         best = KeepBest(out / CHECKPOINT, advance)
-        history = fit(network, sheaves, order, tested, best, seed=seed, batch=batch)
+        learned = _by_epoch(sheaves, epochs)
+        history = fit(network, learned, tested, best, seed=seed, batch=batch)
     kept = plan.build_to_keep()
     kept.set_weights(best.weights)
 
@@ -129,7 +128,7 @@ def train(
         "seed": seed,
         "epochs": epochs,
         "best_epoch": best.epoch,
-        "crops": sum(len(sheaf) for sheaf in sheaves),
+        "crops": len(spoilings) * crops_an_epoch,
         "started_from": _started_from(start),
         "seconds": round(time.monotonic() - began),
         "validation_exact": round(history["val_accuracy"][best.epoch - 1], 5),
@@ -169,6 +168,18 @@ def _started_from(folder: Path | None) -> dict[str, Any] | None:
 # ---------------------------------------------------------------- what is learned from
 
 
+def _by_epoch(sheaves: Iterator[list[Line]], epochs: int) -> Iterator[list[Line]]:
+    """Give every epoch its sheaf: used in some running, and let go of."""
+    order = sorted(
+        pictures.sheaf_of(Kind.SCANNED, epoch, epochs, times_used=TIMES_USED)
+        for epoch in range(epochs)
+    )
+    for _, uses in groupby(order):
+        lines = next(sheaves)
+        for _ in uses:
+            yield lines
+
+
 Batch = tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
 
@@ -193,12 +204,6 @@ def batches(lines: Sequence[Line], size: int, rng: np.random.Generator | None) -
         yield part, _batch([lines[place] for place in part], bucket, rng)
 
 
-def _count_batches(lines: Sequence[Line], size: int) -> int:
-    widths = [sequence.bucket_of(line.strip.shape[1]) for line in lines]
-    counts = np.unique(widths, return_counts=True)[1]
-    return int((-(-counts // size)).sum())
-
-
 def _batch(lines: Sequence[Line], bucket: int, rng: np.random.Generator | None) -> Batch:
     """Give strips, frames of each, digits of each, and how many those are."""
     strips = np.zeros((len(lines), STRIP_HEIGHT, bucket, 1), np.uint8)
@@ -217,8 +222,7 @@ def _batch(lines: Sequence[Line], bucket: int, rng: np.random.Generator | None) 
 
 def fit(
     network: Any,
-    sheaves: Sequence[Sequence[Line]],
-    order: Sequence[int],
+    sheaves: Iterable[Sequence[Line]],
     tested: Sequence[Line],
     best: KeepBest,
     *,
@@ -246,8 +250,8 @@ def fit(
     steps = {bucket: tf.function(step) for bucket in STRIP_WIDTHS}
     keys = ("loss", "accuracy", "val_loss", "val_accuracy")
     history: dict[str, list[float]] = {key: [] for key in keys}
-    for epoch, sheaf in enumerate(order):
-        lines, rng = sheaves[sheaf], np.random.default_rng((seed, 2, epoch))
+    for epoch, lines in enumerate(sheaves):
+        rng = np.random.default_rng((seed, 2, epoch))
         losses, right = [], []
         for places, arrays in batches(lines, batch, rng):
             loss, logits = steps[arrays[0].shape[2]](*_padded(arrays))

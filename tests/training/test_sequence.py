@@ -100,7 +100,7 @@ def test_composed_lines_are_the_same_for_the_same_seed_and_can_be_spelled(writer
     from digitocr.training import pictures
 
     sheaves = [(pictures.HEAVY, 30), (pictures.LIGHT, 20)]
-    first, again = (composed.compose_lines(writers, sheaves, seed=3) for _ in range(2))
+    first, again = (list(composed.compose_lines(writers, sheaves, seed=3)) for _ in range(2))
     assert [len(sheaf) for sheaf in first] == [30, 20]
     lines, same = ([*heavy, *light] for heavy, light in (first, again))
     for one, other in zip(lines, same, strict=True):
