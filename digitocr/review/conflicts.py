@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from digitocr.db import claims, items, review, schema
+from digitocr.db import review, schema
 from digitocr.db.claims import Claimed
 from digitocr.db.following import broken_rules, digits_of, fits
 from digitocr.db.review import FieldView
@@ -50,20 +50,14 @@ def conflict(
     request: Request, desk: AtDesk, reviewer: Reviewer, claim: str = ""
 ) -> HTMLResponse:
     """Show the conflicts of one page."""
-    with schema.writing(desk.engine) as session:
-        items.fill(session)
-        now = desk.now()
-        claimed = claims.resume(session, claim, reviewer=reviewer, now=now) if claim else None
-        if claimed is None or claimed.queue is not Queue.CONFLICT:
-            claimed = claims.take(session, Queue.CONFLICT, reviewer=reviewer, now=now)
+    claimed = desks.claim_from(desk, Queue.CONFLICT, reviewer, claim)
     return desks.page(request, "conflict.html", **_values(desk, claimed))
 
 
 @router.post("/conflict/next")
 def next_conflict(request: Request, desk: AtDesk, reviewer: Reviewer) -> HTMLResponse:
     """Claim the conflicts of the page after this one ahead."""
-    with schema.writing(desk.engine) as session:
-        claimed = claims.take(session, Queue.CONFLICT, reviewer=reviewer, now=desk.now())
+    claimed = desks.claim_ahead(desk, Queue.CONFLICT, reviewer)
     return desks.page(request, "one_conflict.html", **_values(desk, claimed))
 
 

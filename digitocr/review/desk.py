@@ -1,4 +1,4 @@
-"""What the screens share: the database, the templates, who asks, and how an answer is made."""
+"""What the screens share: the database, the templates, who asks, claims, and answers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy import Engine
 
+from digitocr.db import claims, items, schema
+from digitocr.db.claims import Claimed
+from digitocr.db.deciding import Saved
+from digitocr.db.tables import Queue
 from digitocr.errors import UsageError
 from digitocr.review.pictures import PagePictures
 from digitocr.review.retrying import Retrying
@@ -89,6 +93,25 @@ Reviewer = Annotated[str, Depends(reviewer_of)]
 Supervisor = Annotated[str, Depends(supervisor_of)]
 
 
+def claim_from(
+    desk: Desk, queue: Queue, reviewer: str, claim: str, *, limit: int = 1
+) -> Claimed | None:
+    """Go on with a claim of a queue that a screen shows, or take the most urgent items."""
+    with schema.writing(desk.engine) as session:
+        items.fill(session)
+        now = desk.now()
+        resumed = claims.resume(session, claim, reviewer=reviewer, now=now) if claim else None
+        if resumed is not None and resumed.queue is queue:
+            return resumed
+        return claims.take(session, queue, reviewer=reviewer, now=now, limit=limit)
+
+
+def claim_ahead(desk: Desk, queue: Queue, reviewer: str, *, limit: int = 1) -> Claimed | None:
+    """Take the items after those that a screen shows, so that Enter need not wait."""
+    with schema.writing(desk.engine) as session:
+        return claims.take(session, queue, reviewer=reviewer, now=desk.now(), limit=limit)
+
+
 def render(request: Request, name: str, **values: Any) -> str:
     """Fill a template with what it needs and who asks."""
     template = desk_of(request).environment.get_template(name)
@@ -109,3 +132,16 @@ def page(request: Request, name: str, *, status: int = 200, **values: Any) -> HT
 def refuse(message: str, status: int = 422, **more: Any) -> JSONResponse:
     """Answer a script of ours that something cannot be done, in words for the person."""
     return JSONResponse({"message": message, **more}, status)
+
+
+def answer(saved: Saved, *, waiting: str, lost: str) -> JSONResponse:
+    """Tell a script of ours what was saved; `lost` says it where somebody else was first."""
+    body = {
+        "saved": saved.saved,
+        "dropped": saved.dropped,
+        "again": saved.again,
+        "waiting": waiting,
+    }
+    if not saved.dropped:
+        return JSONResponse(body)
+    return JSONResponse(body | {"message": lost}, 409)

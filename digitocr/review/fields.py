@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
-from digitocr.db import claims, deciding, items, review, schema
+from digitocr.db import claims, deciding, review, schema
 from digitocr.db.claims import Claimed, ClaimError
 from digitocr.db.following import SURE, digits_of
 from digitocr.db.review import FieldView
@@ -66,20 +66,14 @@ def digit_inputs(view: FieldView) -> tuple[DigitInput, ...]:
 @router.get("/field")
 def field(request: Request, desk: AtDesk, reviewer: Reviewer, claim: str = "") -> HTMLResponse:
     """Show the most urgent field that waits as a whole."""
-    with schema.writing(desk.engine) as session:
-        items.fill(session)
-        now = desk.now()
-        claimed = claims.resume(session, claim, reviewer=reviewer, now=now) if claim else None
-        if claimed is None or claimed.queue is not Queue.FIELD:
-            claimed = claims.take(session, Queue.FIELD, reviewer=reviewer, now=now)
+    claimed = desks.claim_from(desk, Queue.FIELD, reviewer, claim)
     return desks.page(request, "field.html", **_values(desk, claimed))
 
 
 @router.post("/field/next")
 def next_field(request: Request, desk: AtDesk, reviewer: Reviewer) -> HTMLResponse:
     """Claim the field after this one ahead, so that Enter need not wait."""
-    with schema.writing(desk.engine) as session:
-        claimed = claims.take(session, Queue.FIELD, reviewer=reviewer, now=desk.now())
+    claimed = desks.claim_ahead(desk, Queue.FIELD, reviewer)
     return desks.page(request, "one_field.html", **_values(desk, claimed))
 
 
@@ -117,17 +111,11 @@ def save(desk: AtDesk, reviewer: Reviewer, claim: str, sent: Sent) -> Response:
             beside={reading: found.said[reading] for reading in sent.beside},
         )
         waiting = review.waiting_in(session, claimed.queue)
-    body = {
-        "saved": saved.saved,
-        "dropped": saved.dropped,
-        "again": saved.again,
-        "waiting": counted(waiting, "field"),
-    }
-    if saved.dropped:
-        body["message"] = (
-            "Not saved: somebody else has this field now. Go on with the next one."
-        )
-    return JSONResponse(body, 409 if saved.dropped else 200)
+    return desks.answer(
+        saved,
+        waiting=counted(waiting, "field"),
+        lost="Not saved: somebody else has this field now. Go on with the next one.",
+    )
 
 
 @router.get("/claims/{claim}/place/{place:int}")

@@ -101,19 +101,12 @@ def save(
         )
         label = claims.load(session, claim, reviewer=reviewer).label
         waiting = review.waiting_in(session, Queue.GROUP, label)
-    body = {
-        "saved": saved.saved,
-        "dropped": saved.dropped,
-        "again": saved.again,
-        "waiting": thousands(waiting),
-    }
-    if saved.dropped:
-        lost = len(saved.dropped)
-        body["message"] = (
-            f"{saved.saved} saved. {lost} of this page were not: somebody else has them, "
-            "because the page was open for too long."
-        )
-    return JSONResponse(body, 409 if saved.dropped else 200)
+    return desks.answer(
+        saved,
+        waiting=thousands(waiting),
+        lost=f"{saved.saved} saved. {len(saved.dropped)} of this page were not: somebody else "
+        "has them, because the page was open for too long.",
+    )
 
 
 @router.post("/claims/{claim}/renew")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
-from digitocr.db import claims, deciding, items, review, schema
+from digitocr.db import claims, deciding, review, schema
 from digitocr.db.claims import Claimed, ClaimError
 from digitocr.db.following import typed
 from digitocr.db.tables import Queue
@@ -81,36 +81,22 @@ def save(desk: AtDesk, reviewer: Reviewer, claim: str, sent: Sent) -> Response:
             session, claim, keyed, reviewer=reviewer, now=desk.now(), ms=sent.ms
         )
         waiting = review.waiting_in(session, claimed.queue)
-    body = {
-        "saved": saved.saved,
-        "dropped": saved.dropped,
-        "again": saved.again,
-        "waiting": counted(waiting, "field"),
-    }
-    if saved.dropped:
-        body["message"] = f"{len(saved.dropped)} were not saved: somebody else has them now."
-    return JSONResponse(body, 409 if saved.dropped else 200)
+    return desks.answer(
+        saved,
+        waiting=counted(waiting, "field"),
+        lost=f"{len(saved.dropped)} were not saved: somebody else has them now.",
+    )
 
 
 def _screen(
     request: Request, desk: AtDesk, reviewer: str, queue: Queue, claim: str
 ) -> HTMLResponse:
-    with schema.writing(desk.engine) as session:
-        items.fill(session)
-        now = desk.now()
-        claimed = claims.resume(session, claim, reviewer=reviewer, now=now) if claim else None
-        if claimed is None or claimed.queue is not queue:
-            claimed = claims.take(
-                session, queue, reviewer=reviewer, now=now, limit=FIELDS_A_PAGE
-            )
+    claimed = desks.claim_from(desk, queue, reviewer, claim, limit=FIELDS_A_PAGE)
     return desks.page(request, "keying.html", **_values(desk, claimed, queue))
 
 
 def _next(request: Request, desk: Desk, reviewer: str, queue: Queue) -> HTMLResponse:
-    with schema.writing(desk.engine) as session:
-        claimed = claims.take(
-            session, queue, reviewer=reviewer, now=desk.now(), limit=FIELDS_A_PAGE
-        )
+    claimed = desks.claim_ahead(desk, queue, reviewer, limit=FIELDS_A_PAGE)
     return desks.page(request, "to_key.html", **_values(desk, claimed, queue))
 
 
