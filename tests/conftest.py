@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -159,6 +160,20 @@ def members() -> Callable[[int], list[int]]:
         return found
 
     return of
+
+
+@pytest.fixture
+def in_time() -> Iterator[None]:
+    """Fail a test that takes two minutes: it waits for what does not come."""
+
+    def fail(*_: object) -> None:
+        raise TimeoutError("what was waited for did not come in two minutes")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, 120, 10)  # again, where it waits as it ends, too
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

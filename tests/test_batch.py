@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -20,7 +21,6 @@ import subprocess
 import sys
 import time
 import zlib
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from pathlib import Path
 
@@ -31,7 +31,6 @@ from PIL import Image
 
 from digitocr import batch as job
 from digitocr import settings
-from digitocr.batch import running
 from digitocr.batch.reading import DIED, TOO_LARGE, _cause
 from digitocr.batch.surviving import TRIES
 from digitocr.db.export import COLUMNS
@@ -589,6 +588,45 @@ def test_a_process_that_dies_over_a_file_fails_that_file_and_the_rest_is_read(
     ) == [(1, "read"), (2, "read"), (3, "read")]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_time")
+def test_a_reader_that_is_killed_when_all_is_read_is_not_waited_for(
+    workplace, many, monkeypatch
+):
+    many(9)
+    monkeypatch.setenv("DIGITOCR_WORKERS", "2")
+    plan = job.plan([Path("scans")], settings.load(), batch="night")
+    arrived, killed = [], []
+
+    def kill_one(outcome) -> None:
+        arrived.append(outcome.source)
+        if len(arrived) == len(plan.files):
+            killed.extend(multiprocessing.active_children()[:1])
+            os.kill(killed[0].pid, signal.SIGKILL)
+
+    summary = job.run(plan, progress=kill_one)
+    assert len(killed) == 1
+    assert sorted(arrived) == sorted(file.source for file in plan.files)
+    assert [page.source for page in summary.failed] == ["scans/slip-005-bad.png"]
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_time")
+def test_a_run_that_fails_in_the_middle_leaves_no_process(workplace, many, monkeypatch):
+    many(60)
+    monkeypatch.setenv("DIGITOCR_WORKERS", "2")
+    plan = job.plan([Path("scans")], settings.load(), batch="night")
+
+    def fail(outcome) -> None:
+        raise RuntimeError(outcome.source)
+
+    with pytest.raises(RuntimeError, match="slip"):
+        job.run(plan, progress=fail)
+    assert multiprocessing.active_children() == []
+    assert count("page_readings") < 30  # no more was read than what was in hand
+
+
 def killed_and_run_again(folder: Path, seed: int, workers: int, pages: int) -> None:
     """Kill a run's whole process group at a random moment, then run again to the end."""
     moment = random.Random(seed)
@@ -825,24 +863,3 @@ def test_a_batch_whose_reject_rate_moved_is_called_out(digitocr, workplace):
     assert line in shown
     assert "slip 1: residual" in shown
     assert " moved: " not in digitocr("batch", "show", "night 5").out
-
-
-@pytest.mark.slow
-def test_a_process_that_dies_as_it_starts_is_noticed_while_the_others_are_at_work():
-    pool = running.start_pool(2)
-    try:
-        at_work = running._submit(pool, time.sleep, 120)
-        while not at_work.running():
-            time.sleep(0.05)
-        time.sleep(1.0)  # the executor waits now, and knows of one process
-        known = set(pool._processes)
-        lost = running._submit(pool, time.sleep, 0)
-        (started,) = set(pool._processes) - known
-        os.kill(started, signal.SIGKILL)
-        time.sleep(0.5)
-        running._look_after(pool)
-        assert isinstance(lost.exception(timeout=20), BrokenProcessPool)
-    finally:
-        for process in list((pool._processes or {}).values()):
-            process.kill()
-        pool.shutdown(wait=False)

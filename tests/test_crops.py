@@ -1,5 +1,4 @@
 import os
-import signal
 from pathlib import Path
 
 import cv2
@@ -10,6 +9,7 @@ from digitocr.cli import crops
 from digitocr.settings import Settings
 from digitocr.types import FieldType
 
+ROOT = Path(__file__).parents[1]
 MANY = 2 * crops.LEAST_A_PROCESS
 
 
@@ -39,49 +39,24 @@ def test_several_processes_give_the_rows_of_one_in_the_order_given(pictures):
     assert [i for i, row in enumerate(alone) if "error" in row] == [7, 90]
 
 
-def killed_by(image, wanted):
-    if image.name == "050.png":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return {"image": str(image)}
-
-
-class InProcesses:
-    """A pool whose processes read as `killed_by` does: the patch of a test stays here."""
-
-    def __init__(self, pool):
-        self.pool = pool
-
-    def __enter__(self):
-        self.pool.__enter__()
-        return self
-
-    def __exit__(self, *raised):
-        return self.pool.__exit__(*raised)
-
-    def map(self, _, parts, wanted):
-        return self.pool.map(killed_part, parts, wanted)
-
-    def submit(self, _, image, wanted):
-        return self.pool.submit(killed_by, image, wanted)
-
-
-def killed_part(images, wanted):
-    return [killed_by(image, wanted) for image in images]
-
-
 @pytest.mark.slow
-def test_a_picture_that_kills_its_process_is_named_and_the_others_are_read(monkeypatch):
-    monkeypatch.setattr(crops, "_pool", lambda workers: InProcesses(forked(workers)))
-    files = [Path(f"{number:03}.png") for number in range(MANY)]
-    rows = list(crops.read_rows(files, wanted(2)))
-    assert [row["image"] for row in rows] == [str(file) for file in files]
-    assert [row["image"] for row in rows if "error" in row] == ["050.png"]
-    assert "killed" in rows[50]["error"]
-
-
-def forked(workers):
-    """Fork, so that a process knows this file's functions."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("fork"))
+@pytest.mark.usefixtures("in_time")
+def test_a_picture_that_kills_its_process_is_named_and_the_others_are_read(
+    pictures, tmp_path, monkeypatch
+):
+    alone = list(crops.read_rows(pictures, wanted(1)))
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "from digitocr import scans\n"
+        "open_scan = scans.open_scan\n"
+        "def open_or_die(path, **how):\n"
+        "    if path.name == '050.png':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return open_scan(path, **how)\n"
+        "scans.open_scan = open_or_die\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    rows = list(crops.read_rows(pictures, wanted(2)))
+    assert [row["image"] for row in rows] == [str(file) for file in pictures]
+    assert "killed the process that read it" in rows[50]["error"]
+    assert rows[:50] + rows[51:] == alone[:50] + alone[51:]

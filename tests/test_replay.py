@@ -1,13 +1,21 @@
 """A batch read again by the command: equal, or what is in the way of that by name."""
 
 import hashlib
+import multiprocessing
+import os
+import signal
 import sqlite3
+import threading
+import time
 from contextlib import closing
+from pathlib import Path
 
 import cv2
 import pytest
 
 from digitocr import resources
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -79,3 +87,51 @@ def test_pages_that_were_purged_are_said_to_be(read, workplace):
     done = read("replay", "night")
     assert (done.code, table(done)) == (3, [3, 2, 0, 0, 0, 0, 0, 1])
     assert "taken out by a purge" in done.out
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_time")
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_a_process_that_is_killed_costs_no_page(read, monkeypatch, seconds):
+    """One of two that read again is killed, as it starts or later; its file is read again."""
+    monkeypatch.setenv("DIGITOCR_WORKERS", "2")
+    killed = []
+
+    def kill_one() -> None:
+        while not (found := multiprocessing.active_children()):
+            time.sleep(0.001)
+        time.sleep(seconds)
+        killed.append(found[0])
+        os.kill(found[0].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    done = read("replay", "night")
+    killer.join(60)
+    assert (done.code, table(done)) == (0, [3, 3, 0, 0, 0, 0, 0, 0]), done.err
+    assert [one.exitcode for one in killed] == [-signal.SIGKILL]
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_time")
+def test_pages_that_differ_are_named_in_the_order_of_the_batch(read, workplace, monkeypatch):
+    """The first file kills whoever opens it, and so is done last."""
+    (workplace / "deadly").mkdir()
+    (workplace / "deadly" / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "from digitocr import scans\n"
+        "open_scan = scans.open_scan\n"
+        "def open_or_die(path, **how):\n"
+        "    if path.name == 'slip-001.png':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return open_scan(path, **how)\n"
+        "scans.open_scan = open_or_die\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{workplace / 'deadly'}{os.pathsep}{ROOT}")
+    (workplace / "scans" / "slip-002.png").unlink()
+    monkeypatch.setenv("DIGITOCR_WORKERS", "2")
+    done = read("replay", "night")
+    assert (done.code, table(done)) == (3, [3, 1, 1, 1, 0, 0, 0, 0])
+    assert done.out.index("slip-001.png") < done.out.index("slip-002.png")
+    assert "the process that read it died" in " ".join(done.out.split())

@@ -9,21 +9,21 @@ and move with what audits prove.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from digitocr import numbers, pipeline, scans, templates
+from digitocr import numbers, pipeline, processes, scans, templates
 from digitocr.batch import limits
 from digitocr.batch.planning import Plan, find_forms
 from digitocr.batch.reading import read_page, worker_for
-from digitocr.batch.running import count_workers, start_pool
+from digitocr.batch.running import count_workers
 from digitocr.db import batches, promotions, schema, store
 from digitocr.db.batches import StoredPage
 from digitocr.errors import ScanError
+from digitocr.processes import ProcessDiedError
 from digitocr.settings import Settings
 from digitocr.types import FieldReading, PageStatus, Reason
 
@@ -105,40 +105,40 @@ def replay(
     progress
         Called with the source of each file that is done.
     """
-    found = []
-    for of_file in _replay_all(wanted.plan, root, wanted.files):
-        found += of_file
+    found: dict[int, list[Replayed]] = {}
+    for number, replayed in _replay_all(wanted.plan, root, wanted.files):
+        found[number] = replayed
         if progress:
-            progress(of_file[0].source)
-    return found
+            progress(replayed[0].source)
+    return [one for number in sorted(found) for one in found[number]]
 
 
 def _replay_all(
     plan: Plan, root: Path, files: Sequence[tuple[StoredPage, ...]]
-) -> Iterator[list[Replayed]]:
+) -> Iterator[tuple[int, list[Replayed]]]:
+    """Read files again; give each as it comes, by its number."""
     workers = count_workers(plan.settings, len(files))
     work = partial(_replay_file, plan, root)
     if workers == 1:
-        yield from map(work, files)
+        yield from enumerate(map(work, files))
         return
-    done = 0
-    try:
-        with start_pool(workers) as pool:
-            for replayed in pool.map(work, files):
-                yield replayed
-                done += 1
-    except BrokenProcessPool:
-        for of_file in files[done:]:
-            yield _replay_alone(work, of_file)
+    lost = []
+    for number, replayed in processes.by_processes(work, files, workers):
+        if replayed is None:
+            lost.append(number)
+        else:
+            yield number, replayed
+    for number in lost:
+        yield number, _replay_alone(work, files[number])
 
 
 def _replay_alone(
     work: Callable[[tuple[StoredPage, ...]], list[Replayed]], of_file: tuple[StoredPage, ...]
 ) -> list[Replayed]:
     try:
-        with start_pool(1) as pool:
-            return pool.submit(work, of_file).result()
-    except BrokenProcessPool:
+        with processes.start() as apart:
+            return apart.run(work, of_file)
+    except ProcessDiedError:
         return [
             Replayed(one.source, one.page, Outcome.DIFFERS, "the process that read it died")
             for one in of_file

@@ -6,17 +6,14 @@ import ctypes
 import logging
 import multiprocessing
 import os
-import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import ParamSpec, TypeVar
+from functools import partial
 
-from digitocr import logs
+from digitocr import processes
 from digitocr.batch import drift, limits
 from digitocr.batch.drift import Compared
 from digitocr.batch.planning import Plan
@@ -25,17 +22,15 @@ from digitocr.batch.surviving import fail_deadly, read_chunk
 from digitocr.db import batches, measures, schema, store
 from digitocr.db.completeness import UnevenForm, uneven_forms
 from digitocr.db.tables import BatchStatus
-from digitocr.logs import LogStyle
+from digitocr.processes import Apart, ProcessDiedError
 from digitocr.scans import ScanFile
 from digitocr.settings import Settings
 
-_Given = ParamSpec("_Given")
-_Done = TypeVar("_Done")
 log = logging.getLogger(__name__)
 
 NOT_ARRIVED = "was not read: it could not be opened, or is gone; see that it may be read"
+DIED_ONCE = "a process that read died; its files are read again, one by one"
 _kept = threading.local()
-HEARD_S = 5.0  # after which, if nothing was heard of those who read, they are looked after
 CHUNK_FILES = 4  # few enough that the bar moves, enough that handing out costs nothing
 
 
@@ -79,13 +74,18 @@ def _outcomes(plan: Plan) -> Iterator[FileOutcome]:
         for file in plan.files:
             yield from read_chunk(plan, (file,))
         return
-    chunks = deque(
+    chunks = [
         plan.files[at : at + CHUNK_FILES] for at in range(0, len(plan.files), CHUNK_FILES)
-    )
+    ]
     plan = replace(plan, files=())  # a worker is handed its own files, not all of them
-    while chunks:
-        lost = yield from _read_by_pool(plan, chunks, workers)
-        yield from _read_one_by_one(plan, lost)
+    lost: list[ScanFile] = []
+    for number, read in processes.by_processes(partial(read_chunk, plan), chunks, workers):
+        if read is None:
+            log.warning(DIED_ONCE)
+            lost += chunks[number]
+        else:
+            yield from read
+    yield from _read_one_by_one(plan, lost)
 
 
 def count_workers(settings: Settings, files: int) -> int:
@@ -93,43 +93,17 @@ def count_workers(settings: Settings, files: int) -> int:
     return max(1, min(settings.workers or os.cpu_count() or 1, files))
 
 
-def _read_by_pool(
-    plan: Plan, chunks: deque[tuple[ScanFile, ...]], workers: int
-) -> Generator[FileOutcome, None, list[ScanFile]]:
-    """Read chunks until none is left or a worker dies; give the files then in their hands.
-
-    No more is handed out than is worked on: whoever stops a run waits for that alone.
-    """
-    in_hand: dict[Future[tuple[FileOutcome, ...]], tuple[ScanFile, ...]] = {}
-    with start_pool(workers) as pool:
-        try:
-            while chunks or in_hand:
-                while chunks and len(in_hand) < workers:
-                    future = _submit(pool, read_chunk, plan, chunks[0])
-                    in_hand[future] = chunks.popleft()
-                done, _ = wait(in_hand, HEARD_S, return_when=FIRST_COMPLETED)
-                if not done:
-                    _look_after(pool)
-                for future in sorted(done, key=lambda one: one.exception() is not None):
-                    yield from future.result()
-                    del in_hand[future]
-            _end(pool)
-        except BrokenProcessPool:
-            log.warning("a process that read died; its files are read again, one by one")
-    return [file for chunk in in_hand.values() for file in chunk]
-
-
 def _read_one_by_one(plan: Plan, files: Sequence[ScanFile]) -> Iterator[FileOutcome]:
     """Read files, one of which may be deadly, in a process of their own."""
     left = deque(files)
     while left:
         too_large = multiprocessing.RawValue(ctypes.c_bool, False)
-        with start_pool(1, too_large) as pool:
+        with processes.start(partial(limits.tell, too_large)) as apart:
             try:
                 while left:
-                    yield from _submit(pool, read_chunk, plan, (left[0],)).result()
+                    yield from apart.run(read_chunk, plan, (left[0],))
                     left.popleft()
-            except BrokenProcessPool:
+            except ProcessDiedError:
                 cause = TOO_LARGE if too_large.value else DIED
                 yield fail_deadly(plan, left.popleft(), cause)
 
@@ -145,84 +119,14 @@ def read_apart(plan: Plan, files: Sequence[ScanFile]) -> tuple[FileOutcome, ...]
         As `read_chunk`.
     """
     try:
-        if getattr(_kept, "pool", None) is None:
-            _kept.pool = start_pool(1)
-        return _submit(_kept.pool, read_chunk, plan, tuple(files)).result()
-    except BrokenProcessPool:
-        log.warning("a process that read died; its files are read again, one by one")
-        _kept.pool = None
+        if getattr(_kept, "apart", None) is None:
+            _kept.apart = processes.start()
+        apart: Apart = _kept.apart
+        return apart.run(read_chunk, plan, tuple(files))
+    except ProcessDiedError:
+        log.warning(DIED_ONCE)
+        _kept.apart = None
         return tuple(_read_one_by_one(plan, files))
-
-
-def start_pool(workers: int, too_large: ctypes.c_bool | None = None) -> ProcessPoolExecutor:
-    """Start processes that end with the one that started them.
-
-    Parameters
-    ----------
-    too_large
-        A flag in shared memory, to be set by one that ends for the memory it takes.
-    """
-    # A fork would carry locks of threads that OpenCV and SQLite hold at that moment.
-    spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(
-        workers, mp_context=spawn, initializer=_begin, initargs=(logs.style(), too_large)
-    )
-
-
-def _submit(
-    pool: ProcessPoolExecutor,
-    work: Callable[_Given, _Done],
-    *given: _Given.args,
-    **named: _Given.kwargs,
-) -> Future[_Done]:
-    """Hand out work. What is started for it inherits that Ctrl-C is none of its business."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return pool.submit(work, *given, **named)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _look_after(pool: ProcessPoolExecutor) -> None:
-    """Have a pool notice which of its processes died.
-
-    Of one that it started while it waited, Python's executor (3.11) hears nothing until
-    something else happens; if that one dies holding the queue, nothing else ever does.
-    """
-    _submit(pool, _nothing)
-
-
-def _end(pool: ProcessPoolExecutor) -> None:
-    """End the processes of a pool whose work is done.
-
-    Python's executor asks them to, by the queue; if one was killed that held it, the others
-    never hear, and they are waited for.
-    """
-    for process in list((pool._processes or {}).values()):
-        process.terminate()
-
-
-def _nothing() -> None:
-    """Do nothing, in a process that reads."""
-
-
-def _begin(style: LogStyle, too_large: ctypes.c_bool | None) -> None:
-    """Set up a process that was started to read: it logs as who started it does."""
-    logs.to_stderr(style)
-    limits.tell(too_large)
-    _go_with_parent()
-
-
-def _go_with_parent() -> None:
-    """End this process when the one that started it is gone, by whatever way."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait_for_it() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait_for_it, daemon=True).start()
 
 
 def finish(plan: Plan, outcomes: Sequence[FileOutcome]) -> RunSummary:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from digitocr import numbers, scans
+from digitocr import numbers, processes, scans
 from digitocr.errors import ScanError
+from digitocr.processes import ProcessDiedError
 from digitocr.recognition.acceptance import Acceptance
 from digitocr.recognition.classifier import Model
 from digitocr.recognition.sequence import SequenceModel
@@ -54,33 +53,36 @@ def read_rows(images: Sequence[Path], wanted: Wanted) -> Iterator[Row]:
         yield from (_read_row(image, wanted) for image in images)
         return
     parts = [tuple(images[at : at + _PART]) for at in range(0, len(images), _PART)]
-    done = 0
-    try:
-        with _pool(workers) as pool:
-            for rows in pool.map(_read_part, parts, [wanted] * len(parts)):
-                yield from rows
-                done += len(rows)
-    except BrokenProcessPool:
-        # A picture killed its process: the rest one by one, so that it is known which.
-        for image in images[done:]:
-            yield _read_alone(image, wanted)
+    work = partial(_read_part, wanted)
+    ahead: dict[int, list[Row]] = {}
+    given = 0
+    for number, rows in processes.by_processes(work, parts, workers):
+        ahead[number] = _read_one_by_one(parts[number], wanted) if rows is None else rows
+        while given in ahead:
+            yield from ahead.pop(given)
+            given += 1
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
-
-
-def _read_part(images: Sequence[Path], wanted: Wanted) -> list[Row]:
+def _read_part(wanted: Wanted, images: Sequence[Path]) -> list[Row]:
     cv2.setNumThreads(1)
     return [_read_row(image, wanted) for image in images]
 
 
-def _read_alone(image: Path, wanted: Wanted) -> Row:
-    try:
-        with _pool(1) as pool:
-            return pool.submit(_read_row, image, wanted).result()
-    except BrokenProcessPool:
-        return {"image": str(image), "error": f"{image}: killed the process that read it"}
+def _read_one_by_one(images: Sequence[Path], wanted: Wanted) -> list[Row]:
+    """Read pictures, one of which killed the process that read them: so it is known which."""
+    rows: list[Row] = []
+    left = deque(images)
+    while left:
+        with processes.start() as apart:
+            try:
+                while left:
+                    rows += apart.run(_read_part, wanted, (left[0],))
+                    left.popleft()
+            except ProcessDiedError:
+                image = left.popleft()
+                error = f"{image}: killed the process that read it"
+                rows.append({"image": str(image), "error": error})
+    return rows
 
 
 def _readers(settings: Settings) -> tuple[Model, SequenceModel | None]:
