@@ -162,7 +162,7 @@ def _end(processes: Sequence[Apart]) -> None:
 def _serve(pipe: Connection, style: LogStyle, begin: Callable[[], object] | None) -> None:
     """Do what is handed out, in a process that was started for it, until nobody is there."""
     logs.to_stderr(style)
-    _go_with_parent()
+    go_with_parent()
     if begin:
         begin()
     while True:
@@ -185,7 +185,7 @@ def _do(work: Callable[..., Any], given: Sequence[Any]) -> tuple[Any, Exception 
         return None, error
 
 
-def _go_with_parent() -> None:
+def go_with_parent() -> None:
     """End this process when the one that started it is gone, by whatever way."""
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from digitocr import processes
 from digitocr.errors import DataError
 from digitocr.imaging.normalization import SIZE, normalize
 from digitocr.training import augment, dataset, nondigits
@@ -219,6 +220,7 @@ def draw_all(
 
 def _begin(draw: Callable[[Any, Any], Any], source: Any) -> None:
     global _draw, _source
+    processes.go_with_parent()
     _draw, _source = draw, source
     cv2.setNumThreads(1)
 

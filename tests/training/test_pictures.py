@@ -1,3 +1,8 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -91,3 +96,34 @@ def test_printed_digits_are_drawn_in_fonts_some_of_which_are_never_trained_on():
     assert (printed.glyphs.max(axis=(1, 2)) > 200).all()
     for part in ("train", "heldout"):
         assert set(printed.part(part).labels) == set(range(10))
+
+
+@pytest.mark.slow
+def test_those_who_draw_end_with_who_had_them_draw(tmp_path):
+    """They hold whole data sets, and would wait for work for ever."""
+    script = tmp_path / "draw.py"
+    script.write_text(
+        "import multiprocessing, operator, os\n"
+        "from digitocr.training import pictures\n"
+        "if __name__ == '__main__':\n"
+        "    drawn = pictures.draw_all(operator.add, 1, list(range(40)))\n"
+        "    next(drawn)\n"
+        "    print(*(one.pid for one in multiprocessing.active_children()), flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    said = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    drawing = [Path("/proc", pid, "stat") for pid in said.stdout.split()]
+    assert len(drawing) >= 2, said.stderr
+    for _ in range(200):
+        if all(_is_over(one) for one in drawing):
+            return
+        time.sleep(0.1)
+    pytest.fail("they are still there")
+
+
+def _is_over(stat: Path) -> bool:
+    """A process is no more, or nobody has asked yet what became of it."""
+    try:
+        return stat.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
