@@ -15,7 +15,7 @@ import numpy as np
 
 from digitocr import resources
 from digitocr.imaging.crops import CropWriting, find_crop_writing
-from digitocr.imaging.segmentation import segment_open
+from digitocr.imaging.segmentation import segment_open, with_crosses
 from digitocr.imaging.strips import find_lines
 from digitocr.recognition import checks, combining
 from digitocr.recognition.acceptance import Acceptance, least_digit, reasons_against
@@ -27,7 +27,14 @@ from digitocr.recognition.ctc import (
     digit_frames,
     text_probabilities,
 )
-from digitocr.recognition.decoding import Decoded, Rows, decode, glyph_readings, least_digits
+from digitocr.recognition.decoding import (
+    Decoded,
+    Rows,
+    decode,
+    glyph_readings,
+    least_digits,
+    may_be_crosses,
+)
 from digitocr.recognition.sequence import SequenceModel, joint_card, load_sequence
 from digitocr.settings import Settings
 from digitocr.types import (
@@ -184,6 +191,7 @@ def read_lattice(
     crop = find_crop_writing(image)
     lattice = segment_open(crop.field, speck=crop.speck)
     rows = classify_glyphs([glyph.image for glyph in lattice.glyphs], model)
+    lattice = with_crosses(lattice, may_be_crosses(rows))
     # Where something was left out, that nothing was kept does not make a blank.
     decoded: tuple[Decoded, ...] = (Decoded("", 0.5 if crop.doubtful else 1.0, ()),)
     if lattice.glyphs:

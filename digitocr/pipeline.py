@@ -6,16 +6,16 @@ The network is asked once a page: the glyphs of all its fields go in one call.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from digitocr.errors import RegistrationError, TemplateError
 from digitocr.imaging import isolation, registration
 from digitocr.imaging.binarization import darkness
 from digitocr.imaging.codes import find_page_codes
 from digitocr.imaging.isolation import FieldImage
-from digitocr.imaging.landmarks import resize_to
+from digitocr.imaging.landmarks import THUMBNAIL_SIDE, View, view_of
 from digitocr.imaging.prints import PER_MM, FieldPrint, print_of
-from digitocr.imaging.segmentation import segment_cells, segment_open
+from digitocr.imaging.segmentation import segment_cells, segment_open, with_crosses
 from digitocr.imaging.writing import (
     SPECK_MM,
     Writing,
@@ -27,7 +27,14 @@ from digitocr.recognition import checks, rules
 from digitocr.recognition.acceptance import Acceptance, least_digit, reasons_against
 from digitocr.recognition.classifier import Model, classify_glyphs
 from digitocr.recognition.combining import Evidence
-from digitocr.recognition.decoding import Decoded, Rows, decode, glyph_readings, least_digits
+from digitocr.recognition.decoding import (
+    Decoded,
+    Rows,
+    decode,
+    glyph_readings,
+    least_digits,
+    may_be_crosses,
+)
 from digitocr.recognition.sequence import SequenceModel, joint_card
 from digitocr.settings import Settings
 from digitocr.symbols import Symbol, read_symbol
@@ -53,7 +60,6 @@ from digitocr.types import (
     VoidMark,
 )
 
-BLANK_SIDE = 600  # longer side of the copy in which a page is looked at for ink
 BLANK_EDGE = 0.04  # share of the page at each side where scanners leave shadows
 BLANK_INK = 0.0006  # share of pixels that are ink on a page that is not blank
 BLANK_PAPER = 64  # the darkest that paper is
@@ -153,7 +159,11 @@ def prepare(
     if sequence is not None:
         sequence.combinations  # noqa: B018  refused here, not at the first field
     references = tuple(
-        registration.prepare(page, _boxes(form, page)) for form in forms for page in form.pages
+        registration.prepare(
+            page, _boxes(form, page), [field.box for field in form.fields_of(page.number)]
+        )
+        for form in forms
+        for page in form.pages
     )
     prints: dict[PageTemplate, Mapping[Box, FieldPrint]] = {}
     for form in forms:
@@ -185,11 +195,15 @@ def read_page(page: Page, reader: Reader) -> PageReading:
         `blank` for a page without ink, `ignored` for a page of the form that is not read,
         `failed` with its cause for a page that fits no form, else `read`.
     """
-    if is_blank(page.image):
+    view = view_of(page.image)
+    if is_blank(view):
         return PageReading(page.document.sha256, page.number, PageStatus.BLANK)
     try:
         registered = registration.register(
-            page, _known_as(page, reader), max_residual_mm=reader.max_residual_mm
+            page,
+            _known_as(page, view, reader),
+            max_residual_mm=reader.max_residual_mm,
+            view=view,
         )
         _refuse_parts(registered, reader)
     except RegistrationError as error:
@@ -212,7 +226,7 @@ def read_page(page: Page, reader: Reader) -> PageReading:
     )
 
 
-def _known_as(page: Page, reader: Reader) -> tuple[registration.Reference, ...]:
+def _known_as(page: Page, view: View, reader: Reader) -> tuple[registration.Reference, ...]:
     """Narrow the pages that a page may be down to the one that its page code names.
 
     Raises
@@ -222,7 +236,7 @@ def _known_as(page: Page, reader: Reader) -> tuple[registration.Reference, ...]:
     """
     if not any(one.template.identifier for one in reader.references):
         return reader.references
-    codes = find_page_codes(page.image)
+    codes = find_page_codes(page.image, view)
     if not codes:
         return reader.references
     if len(codes) > 1:
@@ -262,11 +276,12 @@ def _refuse_parts(page: RegisteredPage, reader: Reader) -> None:
     if taken > MOST_BESIDE:
         return
     rest = Page(page.document, page.number, registration.without(page), None)
-    if is_blank(rest.image):
+    view = view_of(rest.image)
+    if is_blank(view):
         return
     try:
         other = registration.register(
-            rest, reader.references, max_residual_mm=reader.max_residual_mm
+            rest, reader.references, max_residual_mm=reader.max_residual_mm, view=view
         )
     except RegistrationError:
         return
@@ -277,16 +292,14 @@ def _refuse_parts(page: RegisteredPage, reader: Reader) -> None:
     )
 
 
-def is_blank(image: Gray) -> bool:
+def is_blank(view: View) -> bool:
     """Say whether a page has no ink but dust, shadows at its edges and print-through."""
-    scale = min(1.0, BLANK_SIDE / max(image.shape))
-    h, w = image.shape
-    small = resize_to(image, (max(8, round(w * scale)), max(8, round(h * scale))))
+    small = view.thumbnail
     y, x = (max(1, round(side * BLANK_EDGE)) for side in small.shape)
     inner = small[y:-y, x:-x]
     if (inner < BLANK_PAPER).mean() > 0.5:
         return False
-    dark = darkness(inner, reach=max(9, BLANK_SIDE // 25))
+    dark = darkness(inner, reach=max(9, THUMBNAIL_SIDE // 25))
     return float((dark > 0.2).mean()) < BLANK_INK
 
 
@@ -311,6 +324,7 @@ def _look_at(
     for one, seen in zip(prepared, whole, strict=True):
         part = rows[start : start + len(one.lattice.glyphs)]
         start += len(one.lattice.glyphs)
+        one = replace(one, lattice=with_crosses(one.lattice, may_be_crosses(part)))
         found.append(FieldLook(one, part, _decode_field(one, part), seen))
     return tuple(found)
 
@@ -379,8 +393,8 @@ def _crop(prepared: _Prepared) -> Gray:
 
 def _prepare_field(sheet: isolation.Sheet, field: Field, fields: Sequence[Field]) -> _Prepared:
     image = isolation.isolate(sheet, field)
-    neighbors = [image.in_image(other.box) for other in fields if other is not field]
-    writing = find_writing(image, field, neighbors)
+    others = [other.box for other in fields if other is not field]
+    writing = find_writing(image, field, others)
     speck = round(SPECK_MM * PER_MM)
     if field.kind is FieldKind.OPEN:
         lattice = segment_open(writing.field, speck=speck, box=image.box)

@@ -316,7 +316,8 @@ class Glyph:
     `box` is in pixels of the field's image. `image` is what the classifier sees. `mark` is
     what its shape says it may be instead of a digit. `weight` is the probability, before
     anything is classified, that this and not another glyph of the same cuts is the one.
-    An empty position is a glyph with an image of zeros.
+    `ink` is the ink in its box, where its shape may turn out to be a cross. An empty position
+    is a glyph with an image of zeros.
     """
 
     start: int
@@ -325,6 +326,7 @@ class Glyph:
     image: GlyphImage
     mark: Mark | None = None
     weight: float = 1.0
+    ink: Ink | None = None
 
     @property
     def empty(self) -> bool:

@@ -64,7 +64,7 @@ def darkness(
     -------
     (H, W) float32, 0.0 as bright as the paper or brighter, 1.0 black.
     """
-    ground = np.maximum(paper(gray, reach=reach), max(1, least_paper))
+    ground = cv2.max(paper(gray, reach=reach), max(1, least_paper))
     dark: Darkness = cv2.divide(cv2.subtract(ground, gray), ground, dtype=cv2.CV_32F)
     if margins and (margin := solid(gray, reach=reach, least_paper=least_paper)).any():
         dark[margin] = 0.0
@@ -130,10 +130,23 @@ def binarize(dark: Darkness, *, level: float, low: float = 0.35, high: float = 0
     ----------
     Canny, IEEE PAMI 8 (1986) 679–698, for the two thresholds.
     """
-    weak = (dark > low * level).astype(np.uint8)
-    _, pieces = cv2.connectedComponents(weak, connectivity=4)
-    strong = np.zeros(int(pieces.max(initial=0)) + 1, bool)
-    strong[pieces[dark > high * level]] = True
+    weak: Ink = dark > low * level
+    part = inked_part(weak)
+    count, pieces = cv2.connectedComponents(weak[part].view(np.uint8), connectivity=4)
+    strong = np.zeros(count, bool)
+    strong[pieces[dark[part] > high * level]] = True
     strong[0] = False
-    marked: Ink = np.take(strong, pieces)
+    marked = np.zeros(dark.shape, bool)
+    marked[part] = np.take(strong, pieces)
     return marked
+
+
+def inked_part(ink: Ink, *, margin: int = 0) -> tuple[slice, slice]:
+    """Find the rows and columns that hold all of the ink, and so many more on every side.
+
+    Most of a field is bare paper, which nothing has to be computed for. Where there is no ink
+    at all, it is one pixel.
+    """
+    left, top, width, height = cv2.boundingRect(ink.view(np.uint8))
+    rows = slice(max(0, top - margin), top + max(1, height) + margin)
+    return rows, slice(max(0, left - margin), left + max(1, width) + margin)

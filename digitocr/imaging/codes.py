@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from digitocr.imaging.landmarks import resize
+from digitocr.imaging.landmarks import View, resize, view_of
 from digitocr.types import Gray
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 PAGE_CODE = re.compile(
     r"digitocr/([A-Za-z0-9][A-Za-z0-9_.-]*)/([1-9][0-9]*)/([1-9][0-9]*)(?:/([0-9]+))?"
 )
-# Sides of the copies that a page code is sought in: quick first, and then with its modules of
-# half a millimetre four pixels wide on A4.
-VIEW_SIDES = (1400, 2600)
+FINE_SIDE = 2600  # of a copy of A4 in which modules of half a millimetre are four pixels wide
 LINEAR_UNCHECKED = ("Code39", "ITF", "Codabar", "Code93", "Telepen", "DXFilmEdge")
 MATRIX = ("QRCode", "DataMatrix", "Aztec", "PDF417", "MicroPDF417", "MaxiCode", "RMQRCode")
 
@@ -99,18 +97,21 @@ def read_codes(gray: Gray, *, qr_only: bool = False) -> tuple[Code, ...]:
     return tuple(sorted(codes, key=lambda code: (code.center[1], code.center[0])))
 
 
-def find_page_codes(image: Gray) -> tuple[PageCode, ...]:
-    """Find the page codes of a scan: none, one, or as many as there are sheets on it."""
-    for side in VIEW_SIDES:
-        scale = min(1.0, side / max(image.shape))
-        found = [
-            code
-            for one in read_codes(resize(image, scale), qr_only=True)
-            if (code := PageCode.parsed(one.text)) is not None
-        ]
-        if found or scale == 1.0:
-            return tuple(found)
-    return ()
+def find_page_codes(image: Gray, view: View | None = None) -> tuple[PageCode, ...]:
+    """Find the page codes of a scan: none, one, or as many as there are sheets on it.
+
+    They are sought in its `view` first, which is quick.
+    """
+    view = view or view_of(image)
+    found = _page_codes(view.image)
+    if found or view.scale == 1.0:
+        return found
+    return _page_codes(resize(image, FINE_SIDE / max(image.shape)))
+
+
+def _page_codes(image: Gray) -> tuple[PageCode, ...]:
+    codes = (PageCode.parsed(one.text) for one in read_codes(image, qr_only=True))
+    return tuple(code for code in codes if code is not None)
 
 
 def draw_code(text: str, symbology: str) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitocr.imaging.binarization import Darkness
+from digitocr.imaging.binarization import Darkness, inked_part
 from digitocr.types import Ink
 
 
@@ -30,12 +30,13 @@ def subtract_form(dark: Darkness, printed: Darkness, wide: Darkness) -> Darkness
     Scanners and pens of darkness differ, so the print of the empty form is first brought to
     the strength that it has on this page (the median ratio over the darkest print).
     """
-    strong = printed > 0.4
+    strong = np.flatnonzero(printed > 0.4)
     gain = 1.0
-    if strong.sum() >= 30:
-        gain = float(np.clip(np.median(dark[strong] / printed[strong]), 0.5, 1.6))
+    if len(strong) >= 30:
+        gain = float(np.median(dark.take(strong) / printed.take(strong)))
+        gain = min(max(gain, 0.5), 1.6)
     # Print is seldom evenly black: a margin above it keeps its mottle from turning to ink.
-    left: Darkness = np.maximum(dark - np.float32(1.25 * gain) * wide, np.float32(0.0))
+    left: Darkness = cv2.max(dark - np.float32(1.25 * gain) * wide, 0.0)
     return left
 
 
@@ -50,10 +51,11 @@ def line_mask(ink: Ink, *, across: int, down: int, thickness: int) -> Ink:
         What is thicker than this is a bar or a digit, and stays.
     """
     mask = np.zeros(ink.shape, bool)
+    part = inked_part(ink, margin=max(3, across // 8, down // 8))  # runs are closed that far
     if across > 1:
-        mask |= _runs(ink, across, thickness)
+        mask[part] |= _runs(ink[part], across, thickness)
     if down > 1:
-        mask |= _runs(ink, down, thickness, upright=True)
+        mask[part] |= _runs(ink[part], down, thickness, upright=True)
     return mask
 
 
@@ -66,9 +68,8 @@ def _runs(ink: Ink, length: int, thickness: int, *, upright: bool = False) -> In
     def ones(across: int, along: int) -> NDArray[np.uint8]:
         return np.ones((along, across) if upright else (across, along), np.uint8)
 
-    plain = np.ascontiguousarray(ink, dtype=np.uint8)
     # Closed over short gaps first: scanned lines are broken and not quite level.
-    closed = cv2.morphologyEx(plain, cv2.MORPH_CLOSE, ones(3, max(3, length // 8)))
+    closed = cv2.morphologyEx(ink.view(np.uint8), cv2.MORPH_CLOSE, ones(3, max(3, length // 8)))
     runs = cv2.morphologyEx(closed, cv2.MORPH_OPEN, ones(1, length))
     if not runs.any():
         return np.zeros(ink.shape, bool)
@@ -87,13 +88,13 @@ def close_strokes(kept: Ink, ink: Ink, *, reach: int) -> Ink:
     reach : pixels
         Widest gap that is closed: about the thickness of a line, and twice its slack.
     """
-    if not kept.any():
-        return kept.copy()
+    part = inked_part(kept)
     side = 2 * ((reach + 1) // 2) + 1  # an element of side s closes gaps of s - 1
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     padded = cv2.copyMakeBorder(
-        kept.astype(np.uint8), side, side, side, side, cv2.BORDER_CONSTANT, value=0
+        kept[part].view(np.uint8), side, side, side, side, cv2.BORDER_CONSTANT, value=0
     )
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, element)[side:-side, side:-side]
-    result: Ink = kept | (closed.astype(bool) & ink)
+    result = kept.copy()
+    result[part] |= closed.view(bool) & ink[part]
     return result

@@ -111,7 +111,7 @@ class Sheet:
 
     page: RegisteredPage
     image: Gray
-    homography: Homography  # pixels of `image` → template
+    back: Homography  # template → pixels of `image`
     marks: Points  # of `page`, but for those that writing may have hidden
     boxes: tuple[Box, ...] = ()  # of the form's fields: what is written in them is no print
     prints: Mapping[Box, FieldPrint] = dataclasses.field(default_factory=dict)  # known before
@@ -135,11 +135,12 @@ def spread(
     """
     prints = prints or {}
     marks = _seen_marks(page.marks, boxes)
+    back = np.linalg.inv(page.homography).astype(np.float64)
     linear = page.homography[:2, :2] / page.homography[2, 2]
     per_template_pixel = 1.0 / np.sqrt(abs(np.linalg.det(linear)))
     shrink = int(per_template_pixel * page.template.dpi / READING_DPI / 1.25)
     if shrink < 2:
-        return Sheet(page, page.image, page.homography, marks, boxes, prints, page.color)
+        return Sheet(page, page.image, back, marks, boxes, prints, page.color)
     h, w = page.image.shape
     small, color = (
         None
@@ -148,8 +149,8 @@ def spread(
         for one in (page.image, page.color)
     )
     assert small is not None
-    back = np.diag([w / (w // shrink), h / (h // shrink), 1.0])
-    return Sheet(page, small, page.homography @ back, marks, boxes, prints, color)
+    back = np.diag([(w // shrink) / w, (h // shrink) / h, 1.0]) @ back
+    return Sheet(page, small, back, marks, boxes, prints, color)
 
 
 def isolate(sheet: Sheet, field: Field) -> FieldImage:
@@ -157,7 +158,7 @@ def isolate(sheet: Sheet, field: Field) -> FieldImage:
     template = sheet.page.template
     bent = _bent(sheet, field.box)
     middle = np.array([_middle(field.box)])
-    sheet = replace(sheet, homography=np.linalg.inv(bent) @ sheet.homography)
+    sheet = replace(sheet, back=sheet.back @ bent)
     known = sheet.prints.get(field.box) or print_of(template, field.box)
     shift, score = _local_shift(sheet, field.box, known)
     if _is_lost(sheet, field.box) or _is_outside(sheet, field.box):
@@ -296,7 +297,7 @@ def _is_outside(sheet: Sheet, box: Box) -> bool:
     corners = np.array(
         [(x, y) for x in (box.left, box.right) for y in (box.top, box.bottom)], np.float64
     )
-    x, y = apply(np.linalg.inv(sheet.homography).astype(np.float64), corners).T
+    x, y = apply(sheet.back, corners).T
     h, w = sheet.image.shape
     slack = OUTSIDE * max(h, w)
     return bool(
@@ -309,12 +310,12 @@ def _is_outside(sheet: Sheet, box: Box) -> bool:
 
 def _cut(sheet: Sheet, left: float, top: float, scale: float, size: tuple[int, int]) -> Gray:
     """Warp a rectangle of the template, `scale` pixels a template pixel, out of the page."""
-    frame = np.array([[scale, 0, -left * scale], [0, scale, -top * scale], [0, 0, 1]])
+    place = np.array([[1 / scale, 0, left], [0, 1 / scale, top], [0, 0, 1]])
     cut: Gray = cv2.warpPerspective(
         sheet.image,
-        frame @ sheet.homography,
+        sheet.back @ place,
         size,
-        flags=cv2.INTER_CUBIC,
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
     return cut
@@ -328,10 +329,9 @@ def _local_shift(sheet: Sheet, box: Box, known: FieldPrint | None) -> tuple[np.n
         return nothing
     scale = known.around[0].scale
     residual_mm = sheet.page.residual / template.dpi * MM_PER_INCH
-    search_mm = np.clip(
-        ALIGN_SEARCH_MM[0] + SEARCH_PER_RESIDUAL * residual_mm, *ALIGN_SEARCH_MM
-    )
-    search = max(2, round(float(search_mm) / MM_PER_INCH * template.dpi * scale))
+    nearest_mm, farthest_mm = ALIGN_SEARCH_MM
+    search_mm = min(nearest_mm + SEARCH_PER_RESIDUAL * residual_mm, farthest_mm)
+    search = max(2, round(search_mm / MM_PER_INCH * template.dpi * scale))
     for number, margin_mm in enumerate(ALIGN_MARGINS_MM):
         is_known = number < len(known.around)
         there = known.around[number] if is_known else surroundings(template, box, margin_mm)

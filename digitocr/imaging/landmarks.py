@@ -19,6 +19,7 @@ from digitocr.types import MM_PER_INCH, Anchor, Gray, Homography, PageTemplate, 
 Markers = dict[tuple[str, int], tuple[float, float]]  # dictionary, number → x, y on the page
 
 VIEW_SIDE = 1400  # longer side of the copy of a page that anchors are sought in
+THUMBNAIL_SIDE = 600  # of that in which it is told whether a page has ink
 FEATURE_SIDE = 1000  # and of that for features
 MOST_FEATURES = 1200
 CORNER = 0.22  # share of the width and height of a page that its corners take
@@ -36,10 +37,14 @@ ARUCO = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """A shrunken copy of the page: `scale` is view pixels per page pixel."""
+    """A shrunken copy of the page: `scale` is view pixels per page pixel.
+
+    `thumbnail` is a smaller one, that takes hardly more time beside the first.
+    """
 
     image: Gray
     scale: float
+    thumbnail: Gray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,18 +64,32 @@ def resize(image: Gray, scale: float) -> Gray:
 
 
 def resize_to(image: Gray, size: tuple[int, int]) -> Gray:
-    """Bring a picture to a width and a height.
+    """Bring a picture to a width and a height."""
+    return resize_to_all(image, [size])[0]
+
+
+def resize_to_all(image: Gray, sizes: Sequence[tuple[int, int]]) -> list[Gray]:
+    """Bring a picture to several widths and heights, the largest first.
 
     It is halved as often as that goes, which is fifteen times as quick as other averages, and
     then interpolated: of less than two by two pixels no other is needed.
     """
-    h, w = image.shape
-    times = 1
-    while image.shape[0] >= 2 * size[1] and image.shape[1] >= 2 * size[0]:
-        rows, columns = image.shape[0] // 2, image.shape[1] // 2
-        even = image[: 2 * rows, : 2 * columns]
-        image = cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA)
-        times *= 2
+    whole, times, resized = image.shape, 1, []
+    for size in sizes:
+        while image.shape[0] >= 2 * size[1] and image.shape[1] >= 2 * size[0]:
+            rows, columns = image.shape[0] // 2, image.shape[1] // 2
+            even = image[: 2 * rows, : 2 * columns]
+            image = cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA)
+            times *= 2
+        resized.append(_interpolated(image, size, times, whole))
+    return resized
+
+
+def _interpolated(
+    image: Gray, size: tuple[int, int], times: int, whole: tuple[int, ...]
+) -> Gray:
+    """Bring a picture, halved to so many times as small as the `whole`, to a size."""
+    h, w = whole
     if (image.shape[0] * times, image.shape[1] * times) == (h, w):
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
     # An odd row or column was left out: what is there stays in its place all the same.
@@ -82,8 +101,14 @@ def resize_to(image: Gray, size: tuple[int, int]) -> Gray:
 
 def view_of(image: Gray) -> View:
     """Shrink a page to the size that landmarks are sought at."""
-    scale = min(1.0, VIEW_SIDE / max(image.shape))
-    return View(resize(image, scale), scale)
+    h, w = image.shape
+    scale, smaller = (min(1.0, side / max(h, w)) for side in (VIEW_SIDE, THUMBNAIL_SIDE))
+    size = max(1, round(w * scale)), max(1, round(h * scale))
+    thumb = max(8, round(w * smaller)), max(8, round(h * smaller))
+    if scale == 1.0:
+        return View(image, scale, resize_to(image, thumb))
+    shrunken, thumbnail = resize_to_all(image, [size, thumb])
+    return View(shrunken, scale, thumbnail)
 
 
 def find_squares(view: View) -> NDArray[np.float64]:

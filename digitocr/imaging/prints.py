@@ -52,16 +52,14 @@ class Surroundings:
     """What is printed in and around a field, at `ALIGN_DPI` or less: a page is aligned by it.
 
     `left` and `top` are its place in template pixels, `scale` its pixels a template pixel.
+    `is_comparable` says whether there is print enough to align by.
     """
 
     dark: Darkness
     left: float
     top: float
     scale: float
-
-    @property
-    def is_comparable(self) -> bool:
-        return float(cv2.meanStdDev(self.dark)[1].item()) >= LEAST_STRUCTURE
+    is_comparable: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +107,8 @@ def surroundings(template: PageTemplate, box: Box, margin_mm: float) -> Surround
     frame = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
     gray = cv2.warpAffine(template.reference, frame, size, flags=cv2.INTER_AREA)
     dark = align_darkness(gray, template.dpi * scale)
-    return Surroundings(dark, left, top, scale)
+    is_comparable = cv2.meanStdDev(dark)[1].item() >= LEAST_STRUCTURE
+    return Surroundings(dark, left, top, scale, is_comparable)
 
 
 def align_darkness(gray: Gray, dpi: float) -> Darkness:

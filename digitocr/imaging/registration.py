@@ -54,6 +54,9 @@ GOOD_SCORE = 0.55  # normalized correlation of a block that was found
 # How far blocks are looked for: far in a picture that many times smaller first, and then near.
 FAR_MM, SHRINK = 6.0, 2
 NEAR_SEARCH_MM = 2.0
+# Where writing covers a block, it is known by what of it nobody writes in: this share at least,
+# with print on it (standard deviation of the darkness).
+LEAST_UNWRITTEN, LEAST_PRINT = 0.25, 0.03
 LEAST_SUPPORT = 0.7  # share of blocks that must be found near their places
 TIE = 0.03  # forms whose support differs by less are not told apart
 NEAR_MM = 1.0
@@ -67,7 +70,7 @@ class Reference:
 
     `scale` is match pixels per template pixel; `blocks` are left, top of square blocks of
     `side` match pixels in `dark`, the darkness of the empty form; `dark_small` is the same
-    `SHRINK` times as small.
+    `SHRINK` times as small. `unwritten` is 1 where nobody writes, and 0 in the fields.
     """
 
     template: PageTemplate
@@ -78,6 +81,7 @@ class Reference:
     side: int
     features: Features | None
     boxes: tuple[Box, ...] = ()
+    unwritten: Darkness | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +105,9 @@ class Fit:
         return self.residual / self.reference.template.dpi * MM_PER_INCH
 
 
-def prepare(template: PageTemplate, boxes: Sequence[Box] = ()) -> Reference:
+def prepare(
+    template: PageTemplate, boxes: Sequence[Box] = (), fields: Sequence[Box] = ()
+) -> Reference:
     """Compute once what every registration against this page template needs.
 
     Parameters
@@ -109,6 +115,8 @@ def prepare(template: PageTemplate, boxes: Sequence[Box] = ()) -> Reference:
     boxes
         Where the form has boxes printed, in template pixels: all there is to know a page by
         besides its anchors, where there is no picture of the empty form.
+    fields
+        Where people write, in template pixels: print that is covered there is not missing.
     """
     scale = min(1.0, MATCH_DPI / template.dpi)
     side = round(BLOCK_MM / MM_PER_INCH * template.dpi * scale)
@@ -121,11 +129,23 @@ def prepare(template: PageTemplate, boxes: Sequence[Box] = ()) -> Reference:
     features = find_features(view_of(template.reference))
     h, w = dark.shape
     dark_small = cv2.resize(dark, (w // SHRINK, h // SHRINK), interpolation=cv2.INTER_AREA)
-    return Reference(template, scale, dark, dark_small, blocks, side, features)
+    unwritten = np.ones_like(dark)
+    for field in fields:
+        top, bottom = round(field.top * scale), round(field.bottom * scale)
+        left, right = round(field.left * scale), round(field.right * scale)
+        unwritten[max(0, top) : bottom, max(0, left) : right] = 0
+    unwritten = cv2.erode(unwritten, np.ones((5, 5), np.uint8))  # writing runs over, a little
+    return Reference(
+        template, scale, dark, dark_small, blocks, side, features, unwritten=unwritten
+    )
 
 
 def register(
-    page: Page, references: Sequence[Reference], *, max_residual_mm: float
+    page: Page,
+    references: Sequence[Reference],
+    *,
+    max_residual_mm: float,
+    view: View | None = None,
 ) -> RegisteredPage:
     """Find which template a page is, and lay it onto that.
 
@@ -135,13 +155,15 @@ def register(
         Every page template that the page may be, from `prepare`.
     max_residual_mm : millimetres of paper
         A page whose printed blocks lie further off than this (RMS) does not fit.
+    view
+        Of the page, where there is one already.
 
     Raises
     ------
     RegistrationError
         If the page fits none of them, or two of them equally well.
     """
-    view = view_of(page.image)
+    view = view or view_of(page.image)
     templates = [one.template for one in references]
     squares = find_squares(view)
     markers = find_markers(view, templates, in_corners=True)
@@ -414,7 +436,9 @@ def _shifts(
     room = side + 2 * search
     shifts = np.zeros((len(reference.blocks), 2))
     scores = np.zeros(len(reference.blocks))
-    for i, (left, top) in enumerate(reference.blocks // laid.shrink):
+    if update is not None:
+        update = update @ _moved(-laid.margin, -laid.margin)
+    for i, (left, top) in enumerate((reference.blocks // laid.shrink).tolist()):
         block = printed[top : top + side, left : left + side]
         x, y = left - search, top - search
         if update is None:
@@ -423,14 +447,24 @@ def _shifts(
         else:
             around = cv2.warpPerspective(
                 laid.dark,
-                _moved(-x, -y) @ update @ _moved(-laid.margin, -laid.margin),
+                _moved(-x, -y) @ update,
                 (room, room),
                 flags=cv2.INTER_LINEAR,
                 borderMode=cv2.BORDER_REPLICATE,
             )
         offset, scores[i] = best_offset(block, around)
+        if scores[i] < GOOD_SCORE and laid.shrink == 1 and reference.unwritten is not None:
+            mask = reference.unwritten[top : top + side, left : left + side]
+            if _is_evidence(block, mask):
+                offset, scores[i] = best_offset(block, around, mask)
         shifts[i] = (offset - search) * laid.shrink
     return shifts, scores
+
+
+def _is_evidence(block: Darkness, unwritten: Darkness) -> bool:
+    """Say whether a block that people write in has enough print beside that to be known by."""
+    share = float(unwritten.mean())
+    return LEAST_UNWRITTEN <= share < 1.0 and (float(block[unwritten > 0].std()) >= LEAST_PRINT)
 
 
 def _moved(x: float, y: float) -> Homography:
@@ -456,12 +490,12 @@ def best_offset(
         _, score, _, (x, y) = cv2.minMaxLoc(response)
     if not np.isfinite(score):
         return np.array([x, y], np.float64), 0.0
-    offset = np.array([float(x), float(y)])
+    right = down = 0.0
     if 0 < x < response.shape[1] - 1:
-        offset[0] += _peak(response[y, x - 1 : x + 2])
+        right = _peak(*response[y, x - 1 : x + 2].tolist())
     if 0 < y < response.shape[0] - 1:
-        offset[1] += _peak(response[y - 1 : y + 2, x])
-    return offset, float(score)
+        down = _peak(*response[y - 1 : y + 2, x].tolist())
+    return np.array([x + right, y + down]), float(score)
 
 
 def _flat(around: Darkness, shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -477,8 +511,7 @@ def _flat(around: Darkness, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return flat
 
 
-def _peak(three: NDArray[np.float32]) -> float:
-    before, here, after = (float(v) for v in three.ravel())
+def _peak(before: float, here: float, after: float) -> float:
     bend = before - 2 * here + after
     return 0.0 if bend >= 0 else min(max((before - after) / (2 * bend), -0.5), 0.5)
 

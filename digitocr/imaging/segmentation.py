@@ -8,15 +8,15 @@ the lattice as a second glyph between the same cuts: the classifier decides, not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from digitocr.imaging.binarization import Darkness
+from digitocr.imaging.binarization import Darkness, inked_part
 from digitocr.imaging.normalization import normalize
 from digitocr.types import Box, Glyph, GlyphImage, Ink, Lattice, Mark
 
@@ -56,22 +56,22 @@ class FieldInk:
 
 def strengthen(ink: Ink, dark: Darkness, level: float) -> FieldInk:
     """Join ink and its darkness to what glyphs are cut from."""
-    soft = (np.clip(dark / max(level, 1e-3), 0.0, 1.0) * 255).astype(np.uint8)
-    marked = ink.astype(np.uint8)
+    strength = np.zeros(ink.shape, np.uint8)
+    part = inked_part(ink, margin=1)
+    soft = (np.clip(dark[part] / max(level, 1e-3), 0.0, 1.0) * 255).astype(np.uint8)
+    marked = ink[part].view(np.uint8)
     # Half-dark pixels around the ink are its anti-aliased edge.
     near = cv2.dilate(marked * 255, np.ones((3, 3), np.uint8))
-    strength = cv2.bitwise_and(np.maximum(soft, marked * 127), near)
-    return FieldInk(ink, np.asarray(strength, np.uint8), tuple(components(ink)))
+    strength[part] = cv2.bitwise_and(np.maximum(soft, marked * 127), near)
+    return FieldInk(ink, strength, tuple(components(ink)))
 
 
 def components(ink: Ink, *, least_area: int = 1, least_side: int = 1) -> list[Component]:
     """Find connected pieces of ink, from left to right; specks are left out."""
-    marked = np.ascontiguousarray(ink, np.uint8)
-    x, y, w, h = cv2.boundingRect(marked)
-    if not w:
-        return []
+    part = inked_part(ink)
+    y, x = part[0].start, part[1].start
     count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
-        marked[y : y + h, x : x + w], 8, cv2.CV_32S, cv2.CCL_BBDT
+        ink[part].view(np.uint8), 8, cv2.CV_32S, cv2.CCL_BBDT
     )
     found = []
     for label in range(1, count):
@@ -97,10 +97,17 @@ def _without_specks(
 
 def share_inside(piece: Component, box: Box) -> float:
     """Say what share of a piece's ink lies in a box."""
-    top, left = piece.box.top, piece.box.left
-    rows = slice(max(0, box.top - top), max(0, box.bottom - top))
-    columns = slice(max(0, box.left - left), max(0, box.right - left))
-    return float(piece.ink[rows, columns].sum()) / piece.area
+    own = piece.box
+    if (
+        box.left <= own.left
+        and box.top <= own.top
+        and box.right >= own.right
+        and box.bottom >= own.bottom
+    ):
+        return 1.0
+    rows = slice(max(0, box.top - own.top), max(0, box.bottom - own.top))
+    columns = slice(max(0, box.left - own.left), max(0, box.right - own.left))
+    return int(np.count_nonzero(piece.ink[rows, columns])) / piece.area
 
 
 def segment_cells(field: FieldInk, cells: Sequence[Box], *, speck: int) -> Lattice:
@@ -183,17 +190,13 @@ def _cell_glyphs(
     if not pieces:
         return [Glyph(index, index + 1, cell, np.zeros((28, 28), np.float32))]
     line_height = max(p.box.height for p in pieces)
-    whole = glyph(field, index, index + 1, pieces, mark=mark_of(pieces, cell.height))
+    whole = glyph(field, index, index + 1, pieces, mark=_cell_mark(pieces, cell.height))
     main = max(pieces, key=lambda p: p.area)
     rest = sum(p.area for p in pieces) - main.area
     if len(pieces) == 1 or rest > 0.3 * main.area or main.box.height < 0.7 * line_height:
         return [whole]
-    alone = glyph(field, index, index + 1, [main], mark=mark_of([main], cell.height))
-    return [_weighted(whole, 1 - MAIN_WEIGHT), _weighted(alone, MAIN_WEIGHT)]
-
-
-def _weighted(plain: Glyph, weight: float) -> Glyph:
-    return Glyph(plain.start, plain.end, plain.box, plain.image, plain.mark, weight)
+    alone = glyph(field, index, index + 1, [main], mark=_cell_mark([main], cell.height))
+    return [replace(whole, weight=1 - MAIN_WEIGHT), replace(alone, weight=MAIN_WEIGHT)]
 
 
 def glyph(
@@ -203,26 +206,32 @@ def glyph(
     pieces: Sequence[Component],
     *,
     mark: Mark | None = None,
+    whole: bool = True,
 ) -> Glyph:
-    """Cut the given pieces of ink, and nothing else, out of a field."""
+    """Cut the given pieces of ink, and nothing else, out of a field.
+
+    Parameters
+    ----------
+    whole
+        Whether nothing of the ink was cut off: what is no other mark may be a cross then.
+    """
     box = bounds(pieces)
-    return Glyph(start, end, box, _image(field, pieces, box), mark)
+    ink = _drawn(pieces, box)
+    may_be_cross = whole and mark is None
+    return Glyph(
+        start, end, box, _image(field, ink, box), mark, ink=ink if may_be_cross else None
+    )
 
 
-def _image(field: FieldInk, pieces: Sequence[Component], box: Box) -> GlyphImage:
-    own = np.zeros((box.height + 2, box.width + 2), np.uint8)
-    for piece in pieces:
-        x, y = piece.box.left - box.left + 1, piece.box.top - box.top + 1
-        own[y : y + piece.box.height, x : x + piece.box.width] |= piece.ink.astype(np.uint8)
-    h, w = field.intensity.shape
-    left, top = max(0, box.left - 1), max(0, box.top - 1)
-    right, bottom = min(w, box.right + 1), min(h, box.bottom + 1)
-    cut = np.zeros_like(own)
-    y, x = top - box.top + 1, left - box.left + 1
-    cut[y : y + bottom - top, x : x + right - left] = field.intensity[top:bottom, left:right]
+def _image(field: FieldInk, ink: Ink, box: Box) -> GlyphImage:
     # The soft edge of a stroke lies one pixel outside its ink.
-    mine = cv2.dilate(own, np.ones((3, 3), np.uint8))
-    return normalize(np.where(mine > 0, cut, 0).astype(np.uint8))
+    own = cv2.copyMakeBorder(ink.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    mine = cv2.dilate(own * 255, np.ones((3, 3), np.uint8))
+    left, top = max(0, box.left - 1), max(0, box.top - 1)
+    cut = field.intensity[top : box.bottom + 1, left : box.right + 1]
+    y, x = top - box.top + 1, left - box.left + 1
+    h, w = cut.shape
+    return normalize(np.asarray(cv2.bitwise_and(cut, mine[y : y + h, x : x + w]), np.uint8))
 
 
 def bounds(pieces: Sequence[Component]) -> Box:
@@ -235,8 +244,7 @@ def bounds(pieces: Sequence[Component]) -> Box:
     )
 
 
-def _drawn(pieces: Sequence[Component]) -> Ink:
-    box = bounds(pieces)
+def _drawn(pieces: Sequence[Component], box: Box) -> Ink:
     ink = np.zeros((box.height, box.width), bool)
     for piece in pieces:
         y, x = piece.box.top - box.top, piece.box.left - box.left
@@ -247,18 +255,31 @@ def _drawn(pieces: Sequence[Component]) -> Ink:
 # ---------------------------------------------------------------- marks
 
 
-def mark_of(pieces: Sequence[Component], height: int) -> Mark | None:
-    """Say by its shape alone whether a glyph may be a cross or a dash.
+def _cell_mark(pieces: Sequence[Component], height: int) -> Mark | None:
+    """Name a dash by its shape: it is flat beside the `height` of the position."""
+    box = bounds(pieces)
+    flat = box.height < 0.25 * height and box.width > 1.6 * box.height
+    return Mark.DASH if flat and box.width > 0.2 * height else None
+
+
+def with_crosses(lattice: Lattice, asked: Iterable[bool]) -> Lattice:
+    """Name the crosses among the glyphs that are asked about.
+
+    A skeleton takes as long as the rest of cutting a glyph out: nobody needs it of what the
+    classifier surely takes for a digit.
 
     Parameters
     ----------
-    height : pixels
-        Of the position or the line: a dash is flat beside it.
+    asked
+        Of every glyph, whether it matters that it is a cross.
     """
-    box = bounds(pieces)
-    if box.height < 0.25 * height and box.width > 1.6 * box.height and box.width > 0.2 * height:
-        return Mark.DASH
-    return Mark.X if is_cross(_drawn(pieces)) else None
+    glyphs = tuple(
+        replace(glyph, mark=Mark.X)
+        if matters and glyph.ink is not None and is_cross(glyph.ink)
+        else glyph
+        for glyph, matters in zip(lattice.glyphs, asked, strict=True)
+    )
+    return Lattice(lattice.cuts, glyphs)
 
 
 def is_cross(ink: Ink, *, side: int = 36) -> bool:
@@ -363,8 +384,8 @@ def segment_open(
                 continue
             whole = pieces[start].left_cut == 1.0 and pieces[end - 1].right_cut == 1.0
             mark = _open_mark(run, height, baseline) if whole else None
-            plain = glyph(field, start, end, run, mark=mark)
-            glyphs.append(_weighted(plain, _run_weight(pieces[start:end])))
+            plain = glyph(field, start, end, run, mark=mark, whole=whole)
+            glyphs.append(replace(plain, weight=_run_weight(pieces[start:end])))
     cuts = (*(p.part.box.left for p in pieces), max(p.part.box.right for p in pieces))
     return Lattice(cuts, tuple(glyphs))
 
@@ -438,7 +459,7 @@ def _open_mark(run: Sequence[Component], height: int, baseline: float) -> Mark |
         return Mark.SEPARATOR
     if box.height < 0.38 * height and box.width > 1.1 * box.height:
         return Mark.DASH
-    return Mark.X if is_cross(_drawn(run)) else None
+    return None
 
 
 def slant_of(pieces: Sequence[Component], height: int) -> float:
@@ -454,7 +475,7 @@ def slant_of(pieces: Sequence[Component], height: int) -> float:
     tall = [piece for piece in pieces if piece.box.height > 0.5 * height]
     if not tall:
         return 0.0
-    ys, xs = np.nonzero(_drawn(tall))
+    ys, xs = np.nonzero(_drawn(tall, bounds(tall)))
     gains = []
     for lean in SLANTS:
         columns = np.round(xs + lean * ys).astype(int)

@@ -59,26 +59,25 @@ class Writing:
 
 def cells_of(image: FieldImage, field: Field) -> list[Box]:
     """Divide the box of a boxed or comb field into its printed positions."""
-    count = field.cells or 1
-    edges = np.linspace(image.box.left, image.box.right, count + 1).round().astype(int)
-    return [
-        Box(int(left), image.box.top, int(right), image.box.bottom)
-        for left, right in pairwise(edges)
-    ]
+    box, count = image.box, field.cells or 1
+    edges = [round(box.left + i * box.width / count) for i in range(count + 1)]
+    return [Box(left, box.top, right, box.bottom) for left, right in pairwise(edges)]
 
 
-def find_writing(image: FieldImage, field: Field, neighbors: Sequence[Box] = ()) -> Writing:
+def find_writing(image: FieldImage, field: Field, others: Sequence[Box] = ()) -> Writing:
     """Take paper and print out of a field; what is left is its writing.
 
     Parameters
     ----------
-    neighbors
-        Boxes of the form's other fields, in pixels of `image.gray`: what is written in them
-        is theirs.
+    others
+        Boxes of the form's other fields, in template pixels: what is written in them is
+        theirs.
     """
     reach = round(REACH_MM * PER_MM)
     cells = cells_of(image, field) if field.kind is not FieldKind.OPEN else []
-    dark = darkness(image.gray, reach=reach)
+    black = solid(image.gray, reach=reach)
+    dark = darkness(image.gray, reach=reach, margins=False)
+    dark[black] = 0.0
     left, printed = dark, image.printed
     if printed is not None:
         left = subtract_form(dark, printed.dark, printed.wide)
@@ -86,7 +85,7 @@ def find_writing(image: FieldImage, field: Field, neighbors: Sequence[Box] = ())
     smooth = cv2.blur(left, (3, 3))
     inside = smooth[image.box.top : image.box.bottom, image.box.left : image.box.right]
     level = stroke_darkness(inside, share=0.006)
-    covered = _is_covered(image, reach) or _is_full_of_print(image, printed)
+    covered = _is_covered(image, black) or _is_full_of_print(image, printed)
     if level < LEAST_LEVEL:
         nothing = np.zeros(dark.shape, bool)
         pale = binarize(left, level=LEAST_LEVEL / 0.6)
@@ -94,17 +93,17 @@ def find_writing(image: FieldImage, field: Field, neighbors: Sequence[Box] = ())
             strengthen(nothing, dark, 1.0),
             faint=covered or _has_faint(smooth, nothing, expected, image, least=TRACE_LEVEL),
             clipped=printed is not None
-            and _is_beside(components(pale), image, neighbors, printed, blank=True),
+            and _is_beside(components(pale), image, others, printed, blank=True),
         )
     ink = binarize(left, level=level)
     ink = _without_lines(ink, image, cells)
     whole = dark > 0.45 * level
     ink = close_strokes(ink, whole, reach=2 * SLACK_PIXELS + round(0.4 * PER_MM))
-    written = strengthen(ink, np.maximum(left, np.where(ink, dark, 0.0)), level)
+    written = strengthen(ink, np.where(ink, dark, left), level)
     faint = covered or _has_faint(smooth, ink, expected, image)
     no_digits = all(share_inside(one, image.box) < LEAST_INSIDE for one in written.pieces)
     beside = printed is not None and _is_beside(
-        written.pieces, image, neighbors, printed, blank=no_digits
+        written.pieces, image, others, printed, blank=no_digits
     )
     return Writing(written, faint, beside or _is_clipped(written.pieces, image))
 
@@ -179,7 +178,7 @@ def _is_clipped(pieces: Sequence[Component], image: FieldImage) -> bool:
 def _is_beside(
     pieces: Sequence[Component],
     image: FieldImage,
-    neighbors: Sequence[Box],
+    others: Sequence[Box],
     printed: Printed,
     *,
     blank: bool,
@@ -202,7 +201,7 @@ def _is_beside(
         level = min(piece.box.bottom, box.bottom) - max(piece.box.top, box.top)
         near = share > LEAST_REACHING or level > 0.5 * piece.box.height
         if (near or blank) and not any(
-            share_inside(piece, other) > 1 - LEAST_INSIDE for other in neighbors
+            share_inside(piece, image.in_image(other)) > 1 - LEAST_INSIDE for other in others
         ):
             return True
     return False
@@ -226,11 +225,11 @@ def _is_sliver(piece: Component, lines: Ink) -> bool:
     return min(box.width, box.height) <= SLIVER_MM * PER_MM and bool(on_line)
 
 
-def _is_covered(image: FieldImage, reach: int) -> bool:
+def _is_covered(image: FieldImage, black: Ink) -> bool:
     """Say whether a black area lies on the field: what is under it cannot be read."""
     box = image.box
-    black = solid(image.gray, reach=reach)[box.top : box.bottom, box.left : box.right]
+    black = black[box.top : box.bottom, box.left : box.right]
     if image.printed is not None:
         own = image.printed.solid[box.top : box.bottom, box.left : box.right]
         black = black & ~own
-    return bool(black.sum() > 2 * PER_MM**2)
+    return bool(np.count_nonzero(black) > 2 * PER_MM**2)

@@ -51,6 +51,14 @@ _Way = tuple[Any, int, str] | None
 _Partial = list[Any]
 
 
+def may_be_crosses(rows: Rows) -> NDArray[np.bool_]:
+    """Say of every glyph whether it would be left out, if its shape were that of a cross."""
+    if rows.shape[1] < 11:
+        return np.zeros(len(rows), np.bool_)
+    unlike: NDArray[np.bool_] = rows[:, 10] > LEAST_PROBABILITY
+    return unlike
+
+
 def decode(
     lattice: Lattice,
     rows: Rows,

@@ -362,7 +362,8 @@ def _gray(image: Image.Image) -> Gray:
         image = image.getchannel("L")
     elif image.mode == "CMYK":
         image = image.convert("RGB")
-    return np.array(image.convert("L"), np.uint8)
+    gray = image if image.mode == "L" else image.convert("L")  # which would copy it
+    return np.asarray(gray, np.uint8)
 
 
 def _deep_to_gray(deep: NDArray[np.generic]) -> Gray:

@@ -3,8 +3,10 @@
     python tests/bench/pages.py [--rounds N]
 
 A filled form of 17 fields at 300 dpi is saved in every kind, read again and again, and the
-middle of the times is printed. Then the same form is found by its page code, by anchors, and
-by its print alone. The ratios hold on any machine; the milliseconds on this one.
+middle of the times is printed. Then what `process` does with a page, which asks the sequence
+network too: of that form, and of one of 40 fields of 6 digits. Then the first form is found
+by its page code, by anchors, and by its print alone. The ratios hold on any machine; the
+milliseconds on this one.
 """
 
 import argparse
@@ -22,12 +24,14 @@ import numpy as np
 from PIL import Image
 
 from digitocr import pipeline, resources, scans, templates
-from digitocr.forms import fill, values
+from digitocr.forms import draw, fill, values
 from digitocr.imaging import codes, isolation, registration
 from digitocr.imaging.landmarks import view_of
 from digitocr.imaging.prints import print_of
+from digitocr.numbers import load_readers
 from digitocr.recognition.classifier import load_model
 from digitocr.settings import Settings
+from digitocr.templates import FormTemplate
 from digitocr.types import Document, Page, RegisteredPage
 
 DPI = 300
@@ -54,6 +58,46 @@ def save_all(folder: Path) -> list[Path]:
     image.save(folder / "page.webp", quality=85)
     image.save(folder / "page.pdf", resolution=DPI, quality=85)
     return sorted(folder.iterdir())
+
+
+def draw_dense(folder: Path) -> FormTemplate:
+    """Draw an A4 form of 40 fields of 6 digits."""
+    described = 'name = "dense"\nversion = 1\ntitle = "Forty numbers"\n'
+    for number in range(40):
+        left, top = 60 + 288 * (number % 4), 240 + 140 * (number // 4)
+        box = [left, top, left + 248, top + 50]
+        described += f'[[fields]]\nname = "n{number}"\ncells = 6\nbox = {box}\n'
+    folder.mkdir()
+    (folder / templates.FILE_NAME).write_text(described, encoding="utf-8")
+    return draw.draw(folder)
+
+
+def as_processed(rounds: int) -> dict[str, tuple[float, float]]:
+    """Measure decoding a page and reading it with both readers, in milliseconds."""
+    settings = Settings(recognizer="none")
+    model, sequence = load_readers(settings)
+    found = {}
+    rng = np.random.default_rng(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        tally, dense = templates.load(SAMPLES / "clinic-tally"), draw_dense(Path(scratch, "f"))
+        texts = {one.name: "".join(rng.choice(list("0123456789"), 6)) for one in dense.fields}
+        for form, said in ((tally, values.draw_values(tally, rng)), (dense, texts)):
+            file = Path(scratch, "page.jpg")
+            image = Image.fromarray(fill.fill(form, said, rng, dpi=DPI))
+            image.save(file, quality=85, dpi=(DPI, DPI))
+            reader = replace(pipeline.prepare([form], model, settings), sequence=sequence)
+
+            def decode(file: Path = file) -> Page:
+                with scans.open_scan(file) as scan:
+                    return scan.page(1)
+
+            page = decode()
+            read = pipeline.read_page(page, reader)
+            if len(read.readings) != len(form.fields):
+                sys.exit(f"{form.name}: was not read: {read.status} {read.cause}")
+            reading = middle_ms(lambda p=page, r=reader: pipeline.read_page(p, r), rounds)
+            found[f"{len(form.fields)} fields"] = middle_ms(decode, rounds), reading
+    return found
 
 
 def rungs(rounds: int) -> dict[str, float]:
@@ -141,6 +185,13 @@ def main() -> None:
                 f"{file.name:<12}{decoding:>7.0f} ms{registering:>7.0f} ms"
                 f"{whole - registering:>6.0f} ms{total:>6.0f} ms{total / decoding:>12.1f}"
             )
+    print("\nwith the sequence network, as `process` reads:")
+    for name, (decoding, reading) in as_processed(rounds).items():
+        total = decoding + reading
+        print(
+            f"{name:<12}{decoding:>7.0f} ms{'':>10}{reading:>6.0f} ms{total:>6.0f} ms"
+            f"{total / decoding:>12.1f}"
+        )
     print("\none form known, the page found by:")
     for name, cost in rungs(rounds).items():
         print(f"{name:<34}{cost:>6.0f} ms")

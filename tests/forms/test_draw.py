@@ -261,6 +261,29 @@ def test_the_same_file_reads_what_was_printed_and_filled(drawn, reader, conditio
     }
 
 
+def test_a_form_whose_boxes_are_all_written_in_is_found_by_the_rest_of_its_print(tmp_path):
+    described = 'name = "full"\nversion = 1\ntitle = "Forty numbers"\n'
+    for number in range(40):
+        left, top = 60 + 288 * (number % 4), 240 + 140 * (number // 4)
+        box = [left, top, left + 248, top + 50]
+        described += f'[[fields]]\nname = "n{number}"\ncells = 6\nbox = {box}\n'
+    form = draw.draw(save(tmp_path / "full", described))
+    rng = np.random.default_rng(1)
+    texts = {one.name: "".join(rng.choice(list("0123456789"), 6)) for one in form.fields}
+    page = page_of(fill.fill(form, texts, rng, dpi=300))
+    template = form.page(1)
+    fields = [one.box for one in form.fields]
+    found, blind = (
+        registration.register(page, [reference], max_residual_mm=0.8).marks[:, 2].mean()
+        for reference in (
+            registration.prepare(template, fields=fields),
+            registration.prepare(template),
+        )
+    )
+    assert found >= 0.95
+    assert blind < 0.8  # a little more writing, and it would not be this form any more
+
+
 @pytest.mark.slow
 def test_points_of_a_spoiled_page_are_where_it_says(drawn):
     _, form = drawn

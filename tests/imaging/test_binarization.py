@@ -8,6 +8,7 @@ from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 from digitocr.imaging.binarization import (
     binarize,
     darkness,
+    inked_part,
     paper,
     ridge_darkness,
     solid,
@@ -136,3 +137,16 @@ def test_strokes_are_parted_from_noise_where_scikit_image_parts_them(seed):
     ridges = smooth[(smooth >= cv2.dilate(smooth, np.ones((5, 5), np.uint8))) & (smooth > 0.08)]
     wanted = ridges[ridges > threshold_otsu(ridges)].mean()
     assert ridge_darkness(dark) == pytest.approx(wanted, abs=0.02)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 30), st.integers(0, 9))
+@settings(max_examples=50, deadline=None)
+def test_the_inked_part_holds_all_of_the_ink_and_a_margin_and_no_more(seed, h, w, margin):
+    rng = np.random.default_rng(seed)
+    ink = rng.random((h, w)) < rng.choice([0.0, 0.01, 0.2])
+    part = inked_part(ink, margin=margin)
+    assert ink[part].size and ink[part].sum() == ink.sum()
+    if ink.any():
+        rows, columns = np.nonzero(ink)
+        assert part[0] == slice(max(0, rows.min() - margin), rows.max() + 1 + margin)
+        assert part[1] == slice(max(0, columns.min() - margin), columns.max() + 1 + margin)

@@ -2,7 +2,15 @@ import cv2
 import numpy as np
 import pytest
 
-from digitocr.imaging.landmarks import View, find_markers, resize, view_of
+from digitocr.imaging.landmarks import (
+    THUMBNAIL_SIDE,
+    VIEW_SIDE,
+    View,
+    find_markers,
+    resize,
+    resize_to,
+    view_of,
+)
 
 
 def photographed(image, share):
@@ -30,6 +38,15 @@ def test_a_picture_made_smaller_keeps_its_shades_where_they_were(shape, scale):
     np.testing.assert_array_equal(image, before)
 
 
+@pytest.mark.parametrize("shape", [(3508, 2480), (2001, 1403), (900, 1300), (300, 200)])
+def test_both_copies_of_a_page_are_what_each_would_be_alone(shape):
+    image = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    view = view_of(image)
+    for copy in (view.image, view.thumbnail):
+        np.testing.assert_array_equal(copy, resize_to(image, copy.shape[::-1]))
+    assert max(view.image.shape) <= VIEW_SIDE and max(view.thumbnail.shape) <= THUMBNAIL_SIDE
+
+
 def test_no_picture_is_made_larger():
     image = np.zeros((9, 7), np.uint8)
     assert resize(image, 1.5) is image
@@ -53,7 +70,7 @@ def test_markers_in_the_corners_of_a_page_are_found_there_whichever_way_up(
 def test_markers_that_lie_further_in_are_found_by_looking_everywhere(draw_form, share):
     template, image = draw_form(anchors="aruco")
     picture, corner = photographed(image, share)
-    found = find_markers(View(picture, 1.0), [template])
+    found = find_markers(View(picture, 1.0, picture), [template])
     for anchor in template.anchors:
         off = np.array(found[anchor.dictionary, anchor.id]) - corner - np.array(anchor.center)
         assert np.hypot(*off) < 2
@@ -64,7 +81,7 @@ def test_all_of_a_page_is_looked_at_where_its_corners_hold_some_markers_only(dra
     # The page lies in the upper left corner of its picture: one marker there, three further in.
     table = np.full((1600, 1400), 70, np.uint8)
     table[:1100, :800] = image
-    found = find_markers(View(table, 1.0), [template], in_corners=True)
+    found = find_markers(View(table, 1.0, table), [template], in_corners=True)
     assert found.keys() == {(a.dictionary, a.id) for a in template.anchors}
 
 

@@ -12,12 +12,12 @@ from digitocr.imaging.segmentation import (
     components,
     digit_height,
     is_cross,
-    mark_of,
     segment_cells,
     segment_open,
     share_inside,
     slant_of,
     strengthen,
+    with_crosses,
 )
 from digitocr.types import Box, Mark
 
@@ -190,15 +190,20 @@ def cross(drawn, cell, *, pen=4):
 def test_crosses_and_dashes_are_named_by_their_shape():
     drawn = cross(canvas(), CELLS[0])
     cv2.line(drawn, (CELLS[1].left + 8, 50), (CELLS[1].right - 8, 48), 255, 4)
-    found = cells_of(digit(drawn, "8", CELLS[2].left + 8))
-    assert [glyphs[0].mark for glyphs in found] == [Mark.X, Mark.DASH, None, None]
+    digit(drawn, "8", CELLS[2].left + 8)
+    lattice = segment_cells(field_ink(drawn), CELLS, speck=SPECK)
+    unasked = with_crosses(lattice, [False] * 4)
+    assert [glyph.mark for glyph in unasked.glyphs] == [None, Mark.DASH, None, None]
+    named = with_crosses(lattice, [True] * 4)
+    assert [glyph.mark for glyph in named.glyphs] == [Mark.X, Mark.DASH, None, None]
 
 
 @pytest.mark.parametrize("text", list("0123456789"))
 def test_digits_are_not_named_marks(text):
     drawn = digit(canvas(), text, 28)
-    pieces = components(drawn > 0)
-    assert mark_of(pieces, 60) is None
+    lattice = segment_cells(field_ink(drawn), CELLS, speck=SPECK)
+    named = with_crosses(lattice, [True] * len(lattice.glyphs))
+    assert {glyph.mark for glyph in named.glyphs} == {None}
 
 
 @pytest.mark.parametrize("turn_deg", range(-20, 21, 10))

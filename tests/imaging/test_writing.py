@@ -38,11 +38,9 @@ def image(gray, empty):
     return FieldImage(gray, known, BOX, (0.0, 0.0), 1.0, 1.0, 0.0)
 
 
-def find(gray, kind=FieldKind.BOXED, *, reference=True, neighbors=()):
+def find(gray, kind=FieldKind.BOXED, *, reference=True, others=()):
     before = gray.copy()
-    found = find_writing(
-        image(gray, printed(kind) if reference else None), field(kind), neighbors
-    )
+    found = find_writing(image(gray, printed(kind) if reference else None), field(kind), others)
     np.testing.assert_array_equal(gray, before)
     return found
 
@@ -158,7 +156,7 @@ def test_what_is_written_in_the_next_field_is_not_of_this_one():
     cv2.putText(gray, "3", (60, SIZE[0] - 1), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 30, 3)
     below = Box(BOX.left, BOX.bottom, BOX.right, BOX.bottom + 72)
     assert find(scanned(gray)).clipped
-    assert not find(scanned(gray), neighbors=[below]).clipped
+    assert not find(scanned(gray), others=[below]).clipped
 
 
 def test_words_below_a_field_that_is_filled_in_are_none_of_it():

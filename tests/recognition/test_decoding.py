@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from digitocr.recognition.decoding import (
     decode,
     digit_hypotheses,
     has_gap,
+    may_be_crosses,
 )
 from digitocr.types import Box, Glyph, Lattice, Mark
 
@@ -202,6 +204,29 @@ def test_a_cross_is_left_out_as_far_as_it_is_no_digit():
         found = decode(field, likely, min_length=0, max_length=1, marks={Mark.X})
         assert found[0].text == text
         assert sum(one.probability for one in found) <= 1.0
+
+
+@given(lattices(), st.floats(0.0, 3e-4))
+@settings(max_examples=100, deadline=None)
+def test_the_shape_matters_only_of_what_may_be_a_cross(drawn, other):
+    field, likely, low, high = drawn
+    if likely.shape[1] > 10:
+        likely[::2, 10] = other
+    named = [
+        replace(one, mark=Mark.X) if one.mark is None and not one.empty else one
+        for one in field.glyphs
+    ]
+    asked = [
+        cross if matters else plain
+        for cross, plain, matters in zip(
+            named, field.glyphs, may_be_crosses(likely), strict=True
+        )
+    ]
+    found, wanted = (
+        decode(lattice(*glyphs), likely, min_length=low, max_length=high)
+        for glyphs in (asked, named)
+    )
+    assert found == wanted
 
 
 def test_a_glyph_that_is_no_digit_makes_the_text_unlikely():
