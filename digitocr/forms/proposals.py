@@ -19,6 +19,7 @@ from digitocr.forms.median import MISSED_SHARE, writing_of
 from digitocr.forms.settling import Settled
 from digitocr.forms.stack import in_threads
 from digitocr.imaging import cells, combs
+from digitocr.imaging.codes import Code, read_codes
 from digitocr.imaging.combs import Comb, RuledLine
 from digitocr.imaging.lines import Lines, find_lines
 from digitocr.types import MM_PER_INCH, Box, Field, FieldKind, FieldType, Ink, VoidMark
@@ -41,6 +42,7 @@ HEIGHT_MM = (5.5, 13.0)  # of a field over a rule or comb
 ROOM_MM = 0.8  # over the highest writing
 QUIET = 0.02  # share of a row of pixels below which hardly anything is written there
 DIGIT_MM = 4.0  # narrowest digit of an open field
+CODED, IN_CODE = 5, 0.2  # pages that are looked at for codes; share of a field that is one
 TICK_BOX_MM = 6.0  # a lone box this small is for a cross
 
 
@@ -68,13 +70,14 @@ class Evidence:
     """What is written where, and what is printed: masks in the frame of the template.
 
     `crossing`: nearly all pages are written on around here; what looks like print there are
-    strokes of all that cross.
+    strokes of all that cross. `codes`: bar and QR codes, which may be others on every page.
     """
 
     writing: tuple[Ink, ...]
     printed: Ink
     crossing: Ink
     lines: Lines
+    codes: tuple[Box, ...] = ()
 
     def pixels(self, mm: float) -> int:
         return self.lines.pixels(mm)
@@ -116,7 +119,13 @@ def evidence_of(settled: Settled) -> Evidence:
         near += cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8))
     crossing: Ink = near >= CROSSING * len(writing)
     printed: Ink = (light[few] < PRINTED_GRAY) & (straight == 0) & ~crossing
-    return Evidence(tuple(writing), printed, crossing, lines)
+    codes = tuple(_around_code(one) for image in images[:CODED] for one in read_codes(image))
+    return Evidence(tuple(writing), printed, crossing, lines, codes)
+
+
+def _around_code(code: Code) -> Box:
+    (left, top), (right, bottom) = code.corners.min(axis=0), code.corners.max(axis=0)
+    return Box(int(left), int(top), int(right) + 1, int(bottom) + 1)
 
 
 def propose(evidence: Evidence, page: int) -> tuple[Proposal, ...]:
@@ -135,6 +144,11 @@ def propose(evidence: Evidence, page: int) -> tuple[Proposal, ...]:
         one = _from_rule(rule, evidence)
         if one is not None:
             proposals.append(one)
+    proposals = [
+        one
+        for one in proposals
+        if not any(_shared(one.field.box, code) > IN_CODE for code in evidence.codes)
+    ]
     return named(_without_overlaps(proposals), page)
 
 

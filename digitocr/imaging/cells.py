@@ -162,7 +162,7 @@ def _split(row: list[Box], lines: Lines) -> list[list[Box]]:
         return [row]
     reach = [_reach((a.right + b.left) // 2, a, lines) for a, b in pairwise(row)]
     usual = float(np.median(reach))
-    beyond = 0.3 * row[0].height
+    beyond = 0.5 * row[0].height  # more than the stem of a letter that stands over it
     parts, part = [], [row[0]]
     for length, cell in zip(reach, row[1:], strict=True):
         if length > usual + beyond:

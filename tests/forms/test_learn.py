@@ -17,6 +17,7 @@ from digitocr.forms.fill import fill
 from digitocr.forms.learn import learn
 from digitocr.forms.values import draw_values
 from digitocr.forms.writing_toml import text_of
+from digitocr.imaging.codes import draw_code
 from digitocr.settings import Settings
 from digitocr.synth import Damage
 from digitocr.types import Document, FieldKind, Page
@@ -90,13 +91,24 @@ def drawn(folder, more=lambda picture: None):
     return templates.load(folder)
 
 
-def filled(form, count, *, dpi=150, strength=0.3, damage=None, seed=5):
+def put_code(sheet, text, dpi):
+    """Print a code into the corner of a sheet."""
+    code = 255 - 255 * draw_code(text, "QRCode").astype(np.uint8)
+    code = cv2.resize(code, None, fx=dpi / 30, fy=dpi / 30, interpolation=cv2.INTER_NEAREST)
+    side, right = len(code), sheet.shape[1] - dpi // 3
+    sheet[dpi // 6 : dpi // 6 + side, right - side : right] = code
+
+
+def filled(form, count, *, dpi=150, strength=0.3, damage=None, seed=5, coded=False):
     """Fill a form by so many hands and scan it; give the pictures and what is written."""
     pages = []
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         values = draw_values(form, rng)
-        image = synth.scan_like(fill(form, values, rng, dpi=dpi), rng, strength=strength)
+        sheet = fill(form, values, rng, dpi=dpi)
+        if coded:
+            put_code(sheet, f"T-12 serial {rng.integers(10**9):09}", dpi)
+        image = synth.scan_like(sheet, rng, strength=strength)
         for kind, much in (damage or {}).items():
             image = synth.degrade(image, kind, much, rng)
         pages.append((image, values))
@@ -163,6 +175,12 @@ def assert_the_same(form, learned):
 @pytest.mark.slow
 def test_a_form_that_was_drawn_and_filled_is_learned_back(form, learned):
     assert_the_same(form, learned)
+
+
+@pytest.mark.slow
+def test_a_code_that_is_another_on_every_sheet_is_no_field(form):
+    images = [image for image, _ in filled(form, 5, coded=True)]
+    assert_the_same(form, learn(scanned(images), "x", max_residual_mm=0.8))
 
 
 @pytest.mark.soak

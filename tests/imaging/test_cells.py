@@ -98,6 +98,14 @@ def test_pictures_are_left_as_they_are(page):
     assert np.array_equal(page, before)
 
 
+def test_a_letter_that_stands_over_a_line_does_not_part_the_row(page):
+    boxes(page, 60, 60, 6)
+    cv2.line(page, (108, 40), (108, 57), 0, 2)  # the stem of a 1 in the label above
+    lines = lines_of(page)
+    (row,) = rows_of_boxes(find_cells(lines), lines)
+    assert len(row) == 6
+
+
 def zero_in(picture, left, top):
     """Draw a zero with straight sides and a tail that touches the right line of its box."""
     cv2.rectangle(picture, (left + 12, top + 12), (left + 34, top + 40), 0, 3)
