@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parent.parent
 SERVER_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 OURS = ("DIGITOCR_", "PREFECT_")  # settings of the machine, which a test must not see
 
@@ -206,6 +207,27 @@ def workplace(slips, tmp_path, monkeypatch) -> Iterator[Path]:
     worker = vars(reading._kept).pop("worker", None)
     if worker is not None:
         worker.engine.dispose()
+
+
+@pytest.fixture
+def deadly_at_opening(workplace) -> Callable[[str], dict[str, str]]:
+    """Have whatever opens a file of a name die, where the environment that it gives is set."""
+
+    def at(name: str) -> dict[str, str]:
+        (workplace / "deadly").mkdir()
+        (workplace / "deadly" / "sitecustomize.py").write_text(
+            "import os, signal\n"
+            "from digitocr import scans\n"
+            "open_scan = scans.open_scan\n"
+            "def open_or_die(path, **how):\n"
+            f"    if path.name == {name!r}:\n"
+            "        os.kill(os.getpid(), signal.SIGKILL)\n"
+            "    return open_scan(path, **how)\n"
+            "scans.open_scan = open_or_die\n"
+        )
+        return {"PYTHONPATH": f"{workplace / 'deadly'}{os.pathsep}{ROOT}"}
+
+    return at
 
 
 @pytest.fixture

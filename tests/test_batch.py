@@ -733,28 +733,12 @@ def test_a_page_that_kills_the_program_itself_fails_at_the_third_try_and_the_res
     assert count("tries") == 0
 
 
-def deadly_at_opening(workplace, name: str) -> dict[str, str]:
-    """Have whatever opens a file die; give the environment that says so."""
-    (workplace / "deadly").mkdir()
-    (workplace / "deadly" / "sitecustomize.py").write_text(
-        "import os, signal\n"
-        "from digitocr import scans\n"
-        "open_scan = scans.open_scan\n"
-        "def open_or_die(path, **how):\n"
-        f"    if path.name == {name!r}:\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return open_scan(path, **how)\n"
-        "scans.open_scan = open_or_die\n"
-    )
-    return {"PYTHONPATH": f"{workplace / 'deadly'}{os.pathsep}{ROOT}"}
-
-
 @pytest.mark.soak
 def test_a_first_file_that_kills_who_opens_it_is_named_and_the_rest_is_read(
-    digitocr, workplace
+    digitocr, workplace, deadly_at_opening
 ):
     """By two processes: one dies at once, before anything was stored."""
-    more = deadly_at_opening(workplace, "slip-001.png")
+    more = deadly_at_opening("slip-001.png")
     code, _, err = finished(workplace, "process", "scans", "--batch", "night", **more)
     assert code == PARTIAL, err
     failed = [line for line in err.splitlines() if line.startswith("failed: ")]
@@ -764,10 +748,10 @@ def test_a_first_file_that_kills_who_opens_it_is_named_and_the_rest_is_read(
 
 @pytest.mark.slow
 def test_a_first_file_that_kills_the_program_itself_is_named_after_three_tries(
-    digitocr, workplace
+    digitocr, workplace, deadly_at_opening
 ):
     """Nothing was ever read of the batch: it must be known all the same that one died."""
-    more = deadly_at_opening(workplace, "slip-001.png") | {"DIGITOCR_WORKERS": "1"}
+    more = deadly_at_opening("slip-001.png") | {"DIGITOCR_WORKERS": "1"}
     words = ("process", "scans", "--batch", "night")
     for _ in range(TRIES):
         assert finished(workplace, *words, **more)[0] == -signal.SIGKILL

@@ -8,14 +8,11 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
-from pathlib import Path
 
 import cv2
 import pytest
 
 from digitocr import resources
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -115,20 +112,12 @@ def test_a_process_that_is_killed_costs_no_page(read, monkeypatch, seconds):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_time")
-def test_pages_that_differ_are_named_in_the_order_of_the_batch(read, workplace, monkeypatch):
+def test_pages_that_differ_are_named_in_the_order_of_the_batch(
+    read, workplace, monkeypatch, deadly_at_opening
+):
     """The first file kills whoever opens it, and so is done last."""
-    (workplace / "deadly").mkdir()
-    (workplace / "deadly" / "sitecustomize.py").write_text(
-        "import os, signal\n"
-        "from digitocr import scans\n"
-        "open_scan = scans.open_scan\n"
-        "def open_or_die(path, **how):\n"
-        "    if path.name == 'slip-001.png':\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return open_scan(path, **how)\n"
-        "scans.open_scan = open_or_die\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", f"{workplace / 'deadly'}{os.pathsep}{ROOT}")
+    for name, value in deadly_at_opening("slip-001.png").items():
+        monkeypatch.setenv(name, value)
     (workplace / "scans" / "slip-002.png").unlink()
     monkeypatch.setenv("DIGITOCR_WORKERS", "2")
     done = read("replay", "night")
