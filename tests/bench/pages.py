@@ -22,16 +22,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from stress import draw_dense
 
 from digitocr import pipeline, resources, scans, templates
-from digitocr.forms import draw, fill, values
+from digitocr.forms import fill, values
 from digitocr.imaging import codes, isolation, registration
 from digitocr.imaging.landmarks import view_of
 from digitocr.imaging.prints import print_of
 from digitocr.numbers import load_readers
 from digitocr.recognition.classifier import load_model
 from digitocr.settings import Settings
-from digitocr.templates import FormTemplate
 from digitocr.types import Document, Page, RegisteredPage
 
 DPI = 300
@@ -58,18 +58,6 @@ def save_all(folder: Path) -> list[Path]:
     image.save(folder / "page.webp", quality=85)
     image.save(folder / "page.pdf", resolution=DPI, quality=85)
     return sorted(folder.iterdir())
-
-
-def draw_dense(folder: Path) -> FormTemplate:
-    """Draw an A4 form of 40 fields of 6 digits."""
-    described = 'name = "dense"\nversion = 1\ntitle = "Forty numbers"\n'
-    for number in range(40):
-        left, top = 60 + 288 * (number % 4), 240 + 140 * (number // 4)
-        box = [left, top, left + 248, top + 50]
-        described += f'[[fields]]\nname = "n{number}"\ncells = 6\nbox = {box}\n'
-    folder.mkdir()
-    (folder / templates.FILE_NAME).write_text(described, encoding="utf-8")
-    return draw.draw(folder)
 
 
 def as_processed(rounds: int) -> dict[str, tuple[float, float]]:

@@ -1,12 +1,13 @@
 """What bad scans do to reading: forms filled, spoiled in known ways, and read.
 
-    python tests/bench/stress.py [--pages N] [--out DIR] [--workers N] [--seed S]
+    python tests/bench/stress.py [--pages N] [--dense] [--out DIR] [--workers N] [--seed S]
 
 Every condition is tried at three strengths on four forms: one with a page code, ArUco anchors
 and drop-out boxes, drawn for this, and the three sample forms. Where every point of a page went
 is known, so it is measured whether fields were read from their own places: a field whose
 middle is off by more than half a position, on a page and in a field that nothing was said
-against, was read from the wrong place, and there must be none. Writes a table and a plot.
+against, was read from the wrong place, and there must be none. With --dense the pages are of
+another form, full of numbers: forty of six digits. Writes a table and a plot.
 """
 
 from __future__ import annotations
@@ -172,6 +173,18 @@ def make_forms(folder: Path) -> None:
         if (form / "template.toml").is_file():
             ignored = shutil.ignore_patterns("scans")
             shutil.copytree(form, folder / form.name, ignore=ignored)
+
+
+def draw_dense(folder: Path) -> FormTemplate:
+    """Draw an A4 form of 40 fields of 6 digits."""
+    described = 'name = "dense"\nversion = 1\ntitle = "Forty numbers"\n'
+    for number in range(40):
+        left, top = 60 + 288 * (number % 4), 240 + 140 * (number // 4)
+        box = [left, top, left + 248, top + 50]
+        described += f'[[fields]]\nname = "n{number}"\ncells = 6\nbox = {box}\n'
+    folder.mkdir()
+    (folder / templates.FILE_NAME).write_text(described, encoding="utf-8")
+    return draw.draw(folder)
 
 
 def filled(form: FormTemplate, rng: np.random.Generator) -> tuple[dict[str, str], Gray]:
@@ -405,6 +418,7 @@ def plot(found: dict[tuple[Condition, float], Outcome], file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pages", type=int, default=PAGES)
+    parser.add_argument("--dense", action="store_true", help="a form of 40 × 6 digits")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, help="folder for the table, the plot, bad pages")
@@ -418,6 +432,8 @@ def main() -> None:
         folder = Path(scratch) / "forms"
         make_forms(folder)
         names = sorted(path.name for path in folder.iterdir())
+        if asked.dense:
+            names = [draw_dense(folder / "dense").name]
         listed = cases(asked.pages, names)
         found = run_all(
             listed, folder=folder, seed=asked.seed, workers=asked.workers, keep=keep
