@@ -29,7 +29,7 @@ from PIL import Image
 from sqlalchemy import select
 
 from digitocr import cli, errors, resources
-from digitocr.db import schema, store, tables
+from digitocr.db import decisions, schema, tables
 from digitocr.recognition.stopping import CatchRate, certify
 from digitocr.types import Correction, Verdict
 
@@ -603,7 +603,7 @@ def test_a_certificate_is_written_beside_the_numbers_only_when_asked_for(
             said = Correction(
                 one.id, None, Verdict.CONFIRMED, one.text, "ana", datetime.now(UTC), audit=True
             )
-            store.record_decision(session, said)
+            decisions.record_decision(session, said)
         confidences = [one.confidence for one in drawn]
     done = digitocr(*ask, "--batch", "monday")
     (told,) = json.loads(path.read_text())

@@ -18,8 +18,8 @@ import pytest
 from digitocr import batch as job
 from digitocr import resources, settings, templates, types
 from digitocr.batch.thresholds import derive
-from digitocr.db import schema, store
-from digitocr.db.store import AuditedReading
+from digitocr.db import decisions, schema, store
+from digitocr.db.decisions import AuditedReading
 from digitocr.recognition.classifier import load_model
 from digitocr.settings import Settings
 from digitocr.types import FieldType, Verdict
@@ -85,7 +85,7 @@ def store_audits(count, *, wrong=0, confidence=0.5, type=FieldType.INTEGER):
             correction = types.Correction(
                 reading.id, None, Verdict.CORRECTED, said, "ana", NOW, audit=True
             )
-            store.record_decision(session, correction)
+            decisions.record_decision(session, correction)
     engine.dispose()
 
 

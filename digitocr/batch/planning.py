@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from digitocr import numbers, pipeline, scans, templates
 from digitocr.batch.thresholds import Standing, derive
-from digitocr.db import batches, promotions, schema, store
+from digitocr.db import batches, decisions, promotions, schema, store
 from digitocr.errors import ScanError, TemplateError, UsageError
 from digitocr.scans import ScanFile
 from digitocr.settings import Settings
@@ -182,7 +182,7 @@ def _standing(
     types = {field.type for form in forms for field in form.fields}
     if not any(settings.target_of(type) for type in types):
         return ()
-    return derive(store.audited(session, model=model), types, settings)
+    return derive(decisions.audited(session, model=model), types, settings)
 
 
 def _batch_name(paths: Sequence[Path], running: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from digitocr.db.store import AuditedReading
+from digitocr.db.decisions import AuditedReading
 from digitocr.recognition.promise import LEVEL, Promise, least_audited, promise
 from digitocr.settings import Settings
 from digitocr.types import FieldType

@@ -12,7 +12,8 @@ from sqlalchemy import case, distinct, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from digitocr.db import items, tables
-from digitocr.db.store import is_deciding, is_latest_pass, is_right
+from digitocr.db.decisions import is_deciding, is_right
+from digitocr.db.store import is_latest_pass
 from digitocr.db.tables import ItemState, Queue
 from digitocr.recognition.promise import LEVEL, upper_bound
 from digitocr.recognition.stopping import CatchRate
@@ -144,7 +145,7 @@ def is_tired(session: Session, reviewer: str) -> bool:
 
 
 def standing(session: Session) -> AuditStanding:
-    """Count what was audited; the first audit of a field counts, as in `store.audited`."""
+    """Count what was audited; the first audit of a field counts, as in `decisions.audited`."""
     decision, reading, page = tables.Decision, tables.Reading, tables.PageReading
     first = (
         select(func.min(decision.id).label("id"))
@@ -165,7 +166,7 @@ def standing(session: Session) -> AuditStanding:
             tables.Count.queue == Queue.AUDIT
         )
     )
-    # As `store.is_keyed_otherwise` says it, but from the few that were keyed.
+    # As `decisions.is_keyed_otherwise` says it, but from the few that were keyed.
     keying = tables.Keying
     decided = exists().where(decision.reading_id == keying.reading_id, decision.audit)
     differing = session.scalar(

@@ -12,7 +12,8 @@ from sqlalchemy import CursorResult, Select, Subquery, delete, distinct, exists,
 from sqlalchemy.orm import Session
 
 from digitocr.db import tables
-from digitocr.db.store import batch_id, is_deciding, is_latest_pass, stored_source
+from digitocr.db.decisions import is_deciding
+from digitocr.db.store import batch_id, is_latest_pass, stored_source
 from digitocr.db.tables import BatchStatus
 from digitocr.errors import UsageError
 from digitocr.types import PageStatus

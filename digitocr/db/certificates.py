@@ -28,7 +28,8 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from digitocr.db import tables
-from digitocr.db.store import batch_id, is_deciding, is_latest_pass
+from digitocr.db.decisions import is_deciding
+from digitocr.db.store import batch_id, is_latest_pass
 from digitocr.db.tables import ItemState, Queue
 from digitocr.errors import UsageError
 from digitocr.recognition.promise import upper_bound
@@ -309,7 +310,7 @@ def _readings(session: Session, came: Select[Any]) -> list[_Reading]:
 
 
 def _sample(session: Session, came: Select[Any]) -> _Sample:
-    """Collect what audits say: the first answer of a reading counts, as in `store.audited`."""
+    """Collect what audits say: of a reading the first answer, as in `decisions.audited`."""
     reading, decision = tables.Reading, tables.Decision
     here = (
         select(reading.id)

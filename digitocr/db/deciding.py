@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from digitocr.db import claims, items, people, store, tables
+from digitocr.db import claims, decisions, items, people, tables
 from digitocr.db.claims import Claimed
 from digitocr.db.following import Outcome, outcome
 from digitocr.db.tables import ClaimState, ItemState, Queue
@@ -101,7 +101,7 @@ def save_group(
             whole.append(item)
         if mark != UNSURE:
             rows.append(_of_glyph(base, item, mark or claim.cells[place].shown_as))
-    store.record_decisions(session, rows)
+    decisions.record_decisions(session, rows)
     items.close(session, done, ItemState.DONE)
     _write_seeds(session, claim, marks, reviewer, now, postpone=postpone)
     for item in whole:
@@ -244,7 +244,7 @@ def decide(session: Session, said: Mapping[int, Said], base: Correction) -> int:
             else Verdict.CORRECTED
         )
         changed += verdict is not Verdict.CONFIRMED
-        store.record_decision(
+        decisions.record_decision(
             session,
             replace(
                 base, reading=reading, verdict=verdict, text=one.text, as_written=one.as_written
@@ -377,7 +377,7 @@ def _follow(session: Session, readings: set[int], base: Correction) -> None:
                 base, reading=id_, verdict=came.verdict(read), text=came.text, followed=True
             )
         )
-    store.record_decisions(session, rows)
+    decisions.record_decisions(session, rows)
 
 
 def _rules_of(source: str, field: str) -> tuple[FormRule, ...]:

@@ -18,8 +18,9 @@ from sqlalchemy.orm import Session
 
 from digitocr import templates
 from digitocr.db import tables
+from digitocr.db.decisions import is_deciding
 from digitocr.db.following import RULE_BOOST, priority, waiting, waiting_checked
-from digitocr.db.store import is_deciding, is_latest_pass
+from digitocr.db.store import is_latest_pass
 from digitocr.db.tables import ItemState, Queue
 from digitocr.errors import TemplateError
 from digitocr.templates import FormTemplate

@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, Select, Text, and_, case, collate, or_, se
 from sqlalchemy.orm import Session
 
 from digitocr.db import tables
-from digitocr.db.store import is_deciding, is_latest_pass
+from digitocr.db.decisions import is_deciding
+from digitocr.db.store import is_latest_pass
 from digitocr.types import FieldStatus, PageStatus
 
 Statement = Select[*tuple[Any, ...]]

@@ -19,8 +19,9 @@ from sqlalchemy import Select, and_, bindparam, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from digitocr.db import tables
+from digitocr.db.decisions import is_deciding
 from digitocr.db.numbers import Filters, Statement, by_bytes, columns, filtered
-from digitocr.db.store import is_deciding, is_latest_pass
+from digitocr.db.store import is_latest_pass
 from digitocr.errors import UsageError
 from digitocr.types import FieldStatus, PageStatus
 

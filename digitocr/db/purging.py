@@ -25,7 +25,8 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
 from digitocr.db import items, schema, store, tables
-from digitocr.db.store import is_deciding, is_latest_pass
+from digitocr.db.decisions import is_deciding
+from digitocr.db.store import is_latest_pass
 from digitocr.db.tables import ClaimState, ItemState, Queue
 from digitocr.errors import UsageError
 from digitocr.types import Reason

@@ -11,8 +11,8 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from digitocr.db import items, tables
+from digitocr.db.decisions import is_deciding
 from digitocr.db.parts import Sheet
-from digitocr.db.store import is_deciding
 from digitocr.db.tables import Queue
 from digitocr.types import Box, Field, FieldStatus, FormRule, Hypothesis, PageStatus
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from digitocr.db import claims, exports, items, people, store, tables
+from digitocr.db import claims, decisions, exports, items, people, tables
 from digitocr.db.claims import Claimed
 from digitocr.db.deciding import waiting_of
 from digitocr.db.tables import ClaimState, ItemState, Queue
@@ -157,7 +157,7 @@ def _take_back(
         value = [row for row in said[reading] if row.glyph_id is None and not row.undoes][-1:]
         if value and value[0].followed and value[0].id not in own:
             rows.append(_taken_back(value[0], _before(value[0], said[reading], own), by, now))
-    store.record_decisions(session, rows)
+    decisions.record_decisions(session, rows)
     return _Taken(tuple(taken), frozenset(superseded))
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from digitocr.db import tables
-from digitocr.db.store import is_deciding
+from digitocr.db.decisions import is_deciding
 from digitocr.types import Verdict
 
 

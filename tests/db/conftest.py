@@ -22,6 +22,7 @@ from digitocr import templates
 from digitocr.db import (
     claims,
     deciding,
+    decisions,
     export,
     items,
     review,
@@ -272,7 +273,7 @@ class Desk:
                 for reading in store.load_readings(session, document * 64, page)
                 if reading.field == field
             )
-            return store.record_decision(
+            return decisions.record_decision(
                 session,
                 Correction(
                     reading=found.id,

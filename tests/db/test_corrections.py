@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from digitocr.db import corrections, schema, store, tables
+from digitocr.db import corrections, decisions, schema, store, tables
 from digitocr.types import Correction, FieldType, Reason, Verdict
 
 OTHER = corrections.OTHER
@@ -41,7 +41,7 @@ def _say(engine, draw, name, text, verdict, *, place=None, by="ana", **more):
         readings = store.load_readings(session, "d" * 64, 1)
         reading = next(one for one in readings if one.field == name)
         glyph = None if place is None else reading.glyphs[place].id
-        return store.record_decision(
+        return decisions.record_decision(
             session,
             Correction(reading.id, glyph, verdict, text, by, draw.noon, **more),
         )

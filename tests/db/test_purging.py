@@ -17,6 +17,7 @@ from digitocr.db import (
     claims,
     corrections,
     deciding,
+    decisions,
     items,
     purging,
     schema,
@@ -156,11 +157,11 @@ def test_audits_of_purged_readings_count_as_they_did(filled: Any, draw: Any) -> 
         session.execute(update(tables.Form).values(source=listed))
     with schema.reading(filled.engine) as session:
         standing = audits.standing(session)
-        audited = store.audited(session, model=draw.model.fingerprint)
+        audited = decisions.audited(session, model=draw.model.fingerprint)
     purge(filled, batch="monday")
     with schema.reading(filled.engine) as session:
         assert audits.standing(session) == standing
-        assert store.audited(session, model=draw.model.fingerprint) == audited
+        assert decisions.audited(session, model=draw.model.fingerprint) == audited
     assert (standing.audited, standing.wrong, len(audited)) == (3, 1, 3)
 
 

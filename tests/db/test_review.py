@@ -16,11 +16,11 @@ from digitocr.db import (
     audits,
     claims,
     deciding,
+    decisions,
     exports,
     items,
     review,
     schema,
-    store,
     tables,
 )
 from digitocr.db.claims import ClaimError
@@ -447,7 +447,7 @@ def test_an_audit_that_agrees_counts_as_right(floor: Any) -> None:
     assert all(d.audit for d in floor.decisions())
     with schema.reading(floor.engine) as session:
         fingerprint = session.scalars(select(tables.Model.fingerprint)).one()
-        assert store.audited(session, model=fingerprint) == ()  # no sure_from was stored
+        assert decisions.audited(session, model=fingerprint) == ()  # no sure_from was stored
 
 
 def test_an_audit_that_disagrees_counts_as_wrong_until_it_is_keyed_once_more(
@@ -460,14 +460,14 @@ def test_an_audit_that_disagrees_counts_as_wrong_until_it_is_keyed_once_more(
     assert (standing(floor).audited, standing(floor).wrong) == (1, 1)
     with schema.reading(floor.engine) as session:
         fingerprint = session.scalars(select(tables.Model.fingerprint)).one()
-        assert [one.right for one in store.audited(session, model=fingerprint)] == [False]
+        assert [one.right for one in decisions.audited(session, model=fingerprint)] == [False]
     second = key(floor, Queue.AUDIT, "31")
     assert second.cells[0].reading != first.cells[0].reading  # the others come first
     third = key(floor, Queue.AUDIT, "31")
     assert third.cells[0].reading == first.cells[0].reading
     assert (standing(floor).audited, standing(floor).wrong) == (2, 0)
     with schema.reading(floor.engine) as session:
-        found = store.audited(session, model=fingerprint)
+        found = decisions.audited(session, model=fingerprint)
     assert [one.right for one in found] == [True, True]
 
 

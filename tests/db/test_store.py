@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
-from digitocr.db import batches, schema, store
+from digitocr.db import batches, decisions, schema, store
 from digitocr.db.tables import BatchStatus
 from digitocr.errors import DatabaseError, TemplateError, UsageError
 from digitocr.types import (
@@ -182,7 +182,7 @@ def test_a_decision_that_makes_no_sense_is_refused(
 ) -> None:
     good = Correction(1, None, Verdict.CORRECTED, "5", "ana", draw.noon)
     with pytest.raises(ValueError), schema.writing(desk.engine) as session:
-        store.record_decision(session, dataclasses.replace(good, **fault))
+        decisions.record_decision(session, dataclasses.replace(good, **fault))
 
 
 def test_a_decision_on_what_is_not_there_says_so(desk: Any, draw: Any) -> None:
@@ -193,7 +193,7 @@ def test_a_decision_on_what_is_not_there_says_so(desk: Any, draw: Any) -> None:
         pytest.raises(DatabaseError, match="reading 999 is not in the database"),
         schema.writing(desk.engine) as session,
     ):
-        store.record_decision(session, gone)
+        decisions.record_decision(session, gone)
     with schema.reading(desk.engine) as session:
         first, second, *_ = store.load_readings(session, "d" * 64, 1)
     crossed = dataclasses.replace(gone, reading=second.id, glyph=first.glyphs[0].id)
@@ -201,7 +201,7 @@ def test_a_decision_on_what_is_not_there_says_so(desk: Any, draw: Any) -> None:
         pytest.raises(DatabaseError, match="glyph"),
         schema.writing(desk.engine) as session,
     ):
-        store.record_decision(session, crossed)
+        decisions.record_decision(session, crossed)
 
 
 # Audits
@@ -234,7 +234,7 @@ def audits(desk: Any, draw: Any) -> Any:
 
     def found(model: str = draw.model.fingerprint) -> list[tuple[str, float, bool, float]]:
         with schema.reading(desk.engine) as session:
-            return [dataclasses.astuple(one) for one in store.audited(session, model=model)]
+            return [dataclasses.astuple(one) for one in decisions.audited(session, model=model)]
 
     desk.save_accepted, desk.audited = save, found
     return desk

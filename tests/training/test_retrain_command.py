@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from digitocr.db import schema, store, tables
+from digitocr.db import decisions, schema, tables
 from digitocr.training.gate import Gate, LabelTrial, Trial
 from digitocr.types import Correction, Verdict
 
@@ -114,7 +114,7 @@ def test_a_few_corrections_are_counted_and_more_are_asked_for(digitocr, monkeypa
                         reading.id, None, Verdict.CONFIRMED, reading.text, "ana",
                         datetime.now(UTC),
                     )  # fmt: skip
-                    store.record_decision(session, said)
+                    decisions.record_decision(session, said)
     finally:
         engine.dispose()
     with closing(sqlite3.connect("digitocr.db")) as database:
