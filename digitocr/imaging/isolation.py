@@ -332,6 +332,8 @@ def _local_shift(sheet: Sheet, box: Box, known: FieldPrint | None) -> tuple[np.n
     nearest_mm, farthest_mm = ALIGN_SEARCH_MM
     search_mm = min(nearest_mm + SEARCH_PER_RESIDUAL * residual_mm, farthest_mm)
     search = max(2, round(search_mm / MM_PER_INCH * template.dpi * scale))
+    inward = INSIDE_MM / MM_PER_INCH * template.dpi
+    best: float | None = None
     for number, margin_mm in enumerate(ALIGN_MARGINS_MM):
         is_known = number < len(known.around)
         there = known.around[number] if is_known else surroundings(template, box, margin_mm)
@@ -348,17 +350,15 @@ def _local_shift(sheet: Sheet, box: Box, known: FieldPrint | None) -> tuple[np.n
         )
         seen = align_darkness(around, template.dpi * scale)
         offset, score = best_offset(dark, seen)
+        if score < TRUSTED_SCORE:  # writing may hide the print: once more without the fields
+            beside = _beside_boxes(sheet.boxes, left, top, scale, dark.shape, inward)
+            masked = best_offset(dark, seen, beside)
+            if masked[1] >= TRUSTED_SCORE and dark[beside > 0].std() >= LEAST_STRUCTURE:
+                offset, score = masked
         if score >= TRUSTED_SCORE:
             return (offset - search) / scale, score
-        if margin_mm < ALIGN_MARGINS_MM[-1]:
-            continue
-        inward = INSIDE_MM / MM_PER_INCH * template.dpi
-        beside = _beside_boxes(sheet.boxes, left, top, scale, dark.shape, inward)
-        masked = best_offset(dark, seen, beside)
-        if masked[1] >= TRUSTED_SCORE and dark[beside > 0].std() >= LEAST_STRUCTURE:
-            return (masked[0] - search) / scale, masked[1]
-        return np.zeros(2), max(score, masked[1], 0.0)
-    return nothing
+        best = max(score, masked[1], 0.0)
+    return nothing if best is None else (np.zeros(2), best)
 
 
 def _beside_boxes(
