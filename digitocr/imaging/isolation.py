@@ -374,14 +374,13 @@ def _beside_boxes(
     The rim of a field, `inward` template pixels wide, is no writing yet: its lines are there.
     """
     beside: Darkness = np.ones(shape, np.float32)
-    for box in boxes:
-        y, bottom = (
-            max(0, round((edge - top) * scale))
-            for edge in (box.top + inward, box.bottom - inward)
-        )
-        x, right = (
-            max(0, round((edge - left) * scale))
-            for edge in (box.left + inward, box.right - inward)
-        )
+    if not boxes:
+        return beside
+    corners = np.array([(one.left, one.top, one.right, one.bottom) for one in boxes])
+    inside = corners + np.array([inward, inward, -inward, -inward])
+    placed = np.rint((inside - np.array([left, top, left, top])) * scale).astype(np.int64)
+    h, w = shape
+    near = (placed[:, :2] < (w, h)).all(axis=1) & (placed[:, 2:] > 0).all(axis=1)
+    for x, y, right, bottom in placed[near].clip(min=0).tolist():
         beside[y:bottom, x:right] = 0.0
     return beside
