@@ -16,7 +16,7 @@ import numpy as np
 from digitocr import resources
 from digitocr.imaging.crops import CropWriting, find_crop_writing
 from digitocr.imaging.segmentation import segment_open, with_crosses
-from digitocr.imaging.strips import find_lines
+from digitocr.imaging.strips import find_lines, find_small_line
 from digitocr.recognition import checks, combining
 from digitocr.recognition.acceptance import Acceptance, least_digit, reasons_against
 from digitocr.recognition.classifier import Model, classify_glyphs, load_model
@@ -106,7 +106,11 @@ def read_number(
     min_digits, max_digits
         Fewer or more digits than these are a reason to look.
     """
-    found = read_lattice(image, model, min_digits=min_digits, max_digits=max_digits, type=type)
+    # Whether a cell holds another number, too, the sequence network says.
+    within = None if sequence is None else find_small_line(image)
+    found = read_lattice(
+        image, model, min_digits=min_digits, max_digits=max_digits, type=type, within=within
+    )
     decoded = found.decoded
     whole: WholeReading | None = None
     if sequence is not None:
@@ -152,7 +156,8 @@ def read_number(
         # crop is blank it does not, nor which of two numbers is meant.
         unknown = best is None or not best.text or confidence < acceptance.field
         alone = not found.crop.second_line if whole.alone is None else whole.alone
-        left_out = (left_out and unknown) or not alone
+        doubtful = is_doubtful_blank(best, found.decoded)
+        left_out = (left_out and unknown) or not alone or doubtful
     reasons = reasons_against(
         field,
         best,
@@ -186,10 +191,17 @@ def read_lattice(
     min_digits: int = 0,
     max_digits: int | None = None,
     type: FieldType = FieldType.INTEGER,
+    within: Box | None = None,
 ) -> LatticeReading:
-    """Cut the ink of a crop into glyphs, classify them, and find the likeliest texts."""
-    crop = find_crop_writing(image)
+    """Cut the ink of a crop into glyphs, classify them, and find the likeliest texts.
+
+    `within` is the part that is looked at; where nothing is in it, all of the crop is.
+    """
+    crop = find_crop_writing(image, within)
     lattice = segment_open(crop.field, speck=crop.speck)
+    if within is not None and not lattice.glyphs:
+        crop = find_crop_writing(image)
+        lattice = segment_open(crop.field, speck=crop.speck)
     rows = classify_glyphs([glyph.image for glyph in lattice.glyphs], model)
     lattice = with_crosses(lattice, may_be_crosses(rows))
     # Where something was left out, that nothing was kept does not make a blank.
@@ -237,9 +249,25 @@ def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeRea
         best = int(np.argmin(blank)) if min(blank) < MOST_BLANK else 0
         line = said[best].line
         written = [one.line for i, one in enumerate(said) if blank[i] < MOST_BLANK]
-        others = [one for one in written if one.bottom <= line.top or one.top >= line.bottom]
+        others = [one for one in written if _is_beside(one, line)]
         found.append(replace(said[best], alone=not others if len(said) > 1 else None))
     return found
+
+
+def _is_beside(line: Box, other: Box) -> bool:
+    """Say whether two lines are different ones, the room around them aside."""
+    high = min(line.bottom, other.bottom) - max(line.top, other.top)
+    wide = min(line.right, other.right) - max(line.left, other.left)
+    smaller = min(line.width * line.height, other.width * other.height)
+    return max(0, high) * max(0, wide) < 0.5 * smaller
+
+
+def is_doubtful_blank(best: Decoded | None, by_lattice: Sequence[Decoded]) -> bool:
+    """Say whether ink that the lattice reads as digits is to be no number.
+
+    The sequence network may be right: a word, a scribble. But a blank is never looked at.
+    """
+    return best is not None and not best.text and bool(by_lattice) and bool(by_lattice[0].text)
 
 
 def weigh(

@@ -22,7 +22,13 @@ from digitocr.imaging.writing import (
     cells_of,
     find_writing,
 )
-from digitocr.numbers import WholeReading, glyphs_of_frames, read_whole, weigh
+from digitocr.numbers import (
+    WholeReading,
+    glyphs_of_frames,
+    is_doubtful_blank,
+    read_whole,
+    weigh,
+)
 from digitocr.recognition import checks, rules
 from digitocr.recognition.acceptance import Acceptance, least_digit, reasons_against
 from digitocr.recognition.classifier import Model, classify_glyphs
@@ -460,7 +466,7 @@ def _reading(
         confidence=best.probability if best else 0.0,
         least_digit=least_digit(best, [g.confidence for g in glyphs]),
         all_void=void,
-        faint_ink=prepared.writing.faint,
+        faint_ink=prepared.writing.faint or is_doubtful_blank(best, look.decoded),
         clipped=prepared.writing.clipped,
         misplaced=image.misplaced,
         acceptance=reader.acceptance,

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -174,6 +175,35 @@ def test_of_two_numbers_none_is_taken_in_silence(shipped, width):
     cv2.putText(image, "4567", (40, 240), cv2.FONT_HERSHEY_SIMPLEX, 2, 0, 4)
     model, sequence = shipped
     found = numbers.read_number(image, model, Acceptance(0.5, 0.5), sequence=sequence)
+    assert "junk" in found.reasons
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [((40, 110), (40, 176)), ((8, 150), (230, 150))],
+    ids=["close below", "far beside"],
+)
+def test_in_a_tall_crop_none_of_two_numbers_is_lost_in_silence(shipped, first, second):
+    image = np.full((420, 300), 250, np.uint8)
+    for text, at in (("12", first), ("47", second)):
+        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 1.4, 0, 4)
+    model, sequence = shipped
+    found = numbers.read_number(image, model, Acceptance(0.5, 0.5), sequence=sequence)
+    assert found.reasons or found.text == "1247", found.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tall", [False, True])
+def test_ink_that_one_reader_takes_for_digits_is_not_accepted_as_a_blank(model, tall):
+    image = number("917")
+    if tall:
+        image = np.vstack([np.full((150, image.shape[1]), 240, np.uint8), image])
+    listening = replace(EVEN, sequence_power=9.0, lattice_power=0.1)
+    weights = Combinations(listening, listening)
+    nothing = saying("", sure=0.9999999, weights=weights)
+    found = read_number(image, model, sequence=nothing)
+    assert (found.text, found.accepted) == ("", False)
     assert "junk" in found.reasons
 
 

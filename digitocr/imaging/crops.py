@@ -34,7 +34,8 @@ class CropWriting:
 
     `speck`: pieces no longer than this many pixels are dust. `doubtful`: more than dust and
     lines was left out, or nothing was found where something is. `lined`: rules, margins or
-    sides of boxes were left out. `second_line`: writing above or below the line was.
+    sides of boxes were left out. `second_line`: writing above or below the line was. `origin`:
+    left and top of what was looked at, in the crop.
     """
 
     field: FieldInk
@@ -43,22 +44,30 @@ class CropWriting:
     doubtful: bool
     lined: bool
     second_line: bool = False
+    origin: tuple[int, int] = (0, 0)
 
     def in_crop(self, box: Box) -> Box:
         """Take a box back to whole pixels of the crop, never empty."""
         left, top = int(box.left / self.scale), int(box.top / self.scale)
         right = max(left + 1, round(box.right / self.scale))
-        return Box(left, top, right, max(top + 1, round(box.bottom / self.scale)))
+        inside = Box(left, top, right, max(top + 1, round(box.bottom / self.scale)))
+        return inside.moved(*self.origin)
 
 
-def find_crop_writing(gray: Gray) -> CropWriting:
+def find_crop_writing(gray: Gray, within: Box | None = None) -> CropWriting:
     """Find the line of digits in a crop.
 
     Parameters
     ----------
     gray : (H, W) uint8
         Dark ink on lighter paper, of any size. Not changed.
+    within : Box, optional
+        The part of the crop that is looked at.
     """
+    origin = (0, 0)
+    if within is not None:
+        gray = gray[within.top : within.bottom, within.left : within.right]
+        origin = within.left, within.top
     scale = _scale(gray)
     sized = _resized(gray, scale)
     h, w = sized.shape
@@ -74,7 +83,8 @@ def find_crop_writing(gray: Gray) -> CropWriting:
     if level < LEAST_LEVEL:
         nothing = np.zeros(dark.shape, bool)
         doubtful = covered or _has_traces(dark)
-        return CropWriting(strengthen(nothing, dark, 1.0), scale, speck, doubtful, covered)
+        none = strengthen(nothing, dark, 1.0)
+        return CropWriting(none, scale, speck, doubtful, covered, origin=origin)
     ink = binarize(dark, level=level)
     clean, doubtful_lines = _without_lines(ink)
     pieces = components(clean, least_area=max(4, speck * speck // 2), least_side=speck)
@@ -94,7 +104,7 @@ def find_crop_writing(gray: Gray) -> CropWriting:
         or (_has_faint(dark, written, level) if kept else _has_traces(dark))
     )
     field = strengthen(written, dark, level)
-    return CropWriting(field, scale, speck, doubtful, bordered, second_line)
+    return CropWriting(field, scale, speck, doubtful, bordered, second_line, origin)
 
 
 def _has_faint(dark: Darkness, written: Ink, level: float) -> bool:

@@ -6,8 +6,8 @@ from a twentieth to all of the height. Three ways were thought of: the whole cro
 scales (several times the cost); and cropping to the line of writing, which is done here. What
 tells writing from rules, margins and patterns is how often darkness changes *along* a row: a
 printed rule changes twice, a pattern changes in every row alike. In crops that are taller than
-wide the black margins and the sides of a cell are taken out first. The strip itself keeps
-rules, sides of boxes and neighbors: the network has learned them.
+wide, what stands out of the paper as digits do counts first (`cell_lines`). The strip itself
+keeps rules, sides of boxes and neighbors: the network has learned them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from digitocr.imaging.cell_lines import find_cell_lines, without_lines
 from digitocr.types import STRIP_HEIGHT as HEIGHT
 from digitocr.types import STRIP_WIDTHS as WIDTHS
 from digitocr.types import Box, Gray, Strip
@@ -65,7 +66,11 @@ def find_lines(
     small, shrink = _shrunken(gray)
     paper = _paper(small)
     found = []
-    for box in _writing(small, paper, least_contrast, most=most):
+    boxes = _stand_out(small, most=most)
+    if len(boxes) < most:
+        busy = _writing(small, paper, least_contrast, most=most)
+        boxes += [box for box in busy if all(_shared(box, one) <= 0.5 for one in boxes)]
+    for box in boxes[:most]:
         width = round(box.width * HEIGHT / box.height)
         width = min(max(width, HEIGHT // 2), WIDTHS[-1])
         top, left = int(box.top / shrink), int(box.left / shrink)
@@ -81,11 +86,61 @@ def find_lines(
     return tuple(found)
 
 
+def find_small_line(gray: Gray, *, most: float = 0.5, trim: float = 0.1) -> Box | None:
+    """Find the line of writing in a tall crop that is mostly something else.
+
+    Parameters
+    ----------
+    gray : (H, W) uint8
+        Dark ink on lighter paper, of any size. Not changed.
+    most
+        Of the crop's height: a higher line is no small one.
+    trim
+        Of the line's height: by which the room around it is less than that of a strip.
+
+    Returns
+    -------
+    The line, with little room around it; None where the crop is about as high as its line.
+    """
+    if not _is_tall(gray):
+        return None
+    line = find_lines(gray)[0].box
+    if line.height > most * gray.shape[0]:
+        return None
+    less = min(round(trim * line.height), (min(line.width, line.height) - 1) // 2)
+    return Box(line.left + less, line.top + less, line.right - less, line.bottom - less)
+
+
 def _shrunken(gray: Gray, *, height: int = 64, area: int = 64 * 192) -> tuple[Gray, float]:
     """Shrink a crop to what is enough to find writing in: tall ones less than wide ones."""
     h, w = gray.shape
     shrink = min(1.0, max(height / h, float(np.sqrt(area / (h * w)))))
     return _resized(gray, round(w * shrink), round(h * shrink)), shrink
+
+
+def _stand_out(small: Gray, *, most: int, margin: float = 0.2, side: float = 0.4) -> list[Box]:
+    """Find the lines of a tall crop by their components; `margin`, `side` as in `_writing`."""
+    if not _is_tall(small):
+        return []
+    h, w = small.shape
+    found = []
+    for line in find_cell_lines(small, most=most):
+        up, out = max(1, round(margin * line.height)), 1 + round(side * line.height)
+        left, top = max(0, line.left - out), max(0, line.top - up)
+        found.append(Box(left, top, min(w, line.right + out), min(h, line.bottom + up)))
+    return found
+
+
+def _is_tall(gray: Gray) -> bool:
+    h, w = gray.shape
+    return bool(h > 0.8 * w)
+
+
+def _shared(a: Box, b: Box) -> float:
+    """Give the area of two boxes that both have, over that of either."""
+    wide = max(0, min(a.right, b.right) - max(a.left, b.left))
+    both = wide * max(0, min(a.bottom, b.bottom) - max(a.top, b.top))
+    return both / (a.width * a.height + b.width * b.height - both)
 
 
 def _writing(
@@ -103,13 +158,13 @@ def _writing(
     """
     dark: NDArray[np.uint8] = cv2.subtract(paper, small)
     h, w = dark.shape
-    tall = h > 0.8 * w
+    tall = _is_tall(small)
     if tall:
         # A cell of a register: the scanner's black margin, and lines along its sides.
         margins = (paper < 0.45 * np.quantile(paper, 0.9)).astype(np.uint8)
         margins = cv2.dilate(margins, np.ones((5, 5), np.uint8)) > 0
         dark[margins] = 0
-        dark = _without_lines(dark, np.flatnonzero(margins.mean(axis=0) < 0.5))
+        dark = without_lines(dark, np.flatnonzero(margins.mean(axis=0) < 0.5))
         margin *= 2
     level = _full_ink(dark, least_contrast, share=0.985)
     if tall:  # where a small digit is one pixel in a thousand
@@ -176,33 +231,6 @@ def _whole_digits(
     if not cut.any():
         return top, bottom
     return min(top, int(first[cut].min())), max(bottom, int(last[cut].max()))
-
-
-def _without_lines(
-    dark: NDArray[np.uint8],
-    inner: NDArray[np.intp],
-    *,
-    outer: float = 0.3,
-    share: float = 0.25,
-    lean: int = 5,
-) -> NDArray[np.uint8]:
-    """Take the sides and rules of a cell away: darkness that all but `share` of a line has.
-
-    Sides stand in the `outer` shares of the `inner` columns, those that are not black; what is
-    long in the middle may be a 1. Lines may lean by `lean` pixels.
-    """
-    if not len(inner):
-        return dark
-    across, down = np.ones((1, lean), np.uint8), np.ones((lean, 1), np.uint8)
-    columns = np.quantile(cv2.dilate(dark, across), share, axis=0)
-    at = (np.arange(dark.shape[1]) - inner[0]) / max(1, inner[-1] - inner[0])
-    columns[np.abs(at - 0.5) < 0.5 - outer] = 0.0
-    rows = np.quantile(cv2.dilate(dark[:, inner], down), share, axis=1)
-    lines = np.maximum(columns[None, :], rows[:, None])
-    found: NDArray[np.uint8] = cv2.subtract(
-        dark, np.ceil(1.2 * lines).clip(0, 255).astype(np.uint8)
-    )
-    return found
 
 
 def _resized(image: Gray, width: int, height: int) -> Gray:

@@ -12,16 +12,18 @@ from itertools import chain, islice, pairwise
 import cv2
 import numpy as np
 
-from digitocr.imaging.strips import normalize_strip
+from digitocr.imaging.strips import WrittenLine, find_lines
 from digitocr.recognition import sequence
 from digitocr.training import pictures
 from digitocr.training.composition import numbers
 from digitocr.training.composition.hands import Hands
+from digitocr.training.composition.numbers import Composed
 from digitocr.training.pictures import Watch, unwatched
 from digitocr.types import STRIP_HEIGHT, Strip
 
 NONE_SHARE = 0.2  # of crops without a number
 ROUGHNESS = {pictures.HEAVY: 1.0, pictures.LIGHT: 0.6}
+MOST_LINES = 4  # of a tall crop, as when it is read
 _CHUNK = 500
 
 
@@ -76,10 +78,32 @@ def _compose_chunk(writers: Hands, job: _Job) -> list[Line]:
             made = numbers.compose_none(writers, rng, roughness=roughness)
         else:
             made = numbers.compose(writers, rng, roughness=roughness)
-        strip = normalize_strip(made.image)
-        if frames_wanted(made.text) <= sequence.frames_of(strip.shape[1]):
-            lines.append(Line(strip, made.text, made.kind, made.touching))
+        line = _line_that_holds(made)
+        if line is None:
+            continue
+        if frames_wanted(made.text) <= sequence.frames_of(line.strip.shape[1]):
+            lines.append(Line(line.strip, made.text, made.kind, made.touching))
     return lines
+
+
+def _line_that_holds(made: Composed, *, room: float = 0.2) -> WrittenLine | None:
+    """Find the line of a crop that its number is in: all of it, but for `room` of a digit.
+
+    None where it is found in no line: a strip without it is not to teach its text.
+    """
+    found = find_lines(made.image, most=MOST_LINES)
+    if not made.boxes or len(found) == 1:
+        return found[0]
+    for line in found:
+        if all(
+            line.box.left <= box.left + room * box.height
+            and line.box.right >= box.right - room * box.height
+            and line.box.top <= box.top + room * box.height
+            and line.box.bottom >= box.bottom - room * box.height
+            for box in made.boxes
+        ):
+            return line
+    return None
 
 
 def jitter(strip: Strip, rng: np.random.Generator) -> Strip:

@@ -21,6 +21,7 @@ from digitocr.imaging import registration
 from digitocr.imaging.crops import find_crop_writing
 from digitocr.imaging.normalization import normalize
 from digitocr.imaging.segmentation import components
+from digitocr.imaging.strips import find_small_line
 from digitocr.pipeline import Reader
 from digitocr.recognition import checks, combining
 from digitocr.recognition.classifier import Model, are_digits, best_digits, load_model
@@ -147,7 +148,7 @@ def _observe(
     roughness = float(rng.uniform(0.2, 1.0))
     draw = composition.compose_none if rng.random() < NONE_SHARE else composition.compose
     made = partial(draw, roughness=roughness)(writers, rng)
-    found = numbers.read_lattice(made.image, model)
+    found = numbers.read_lattice(made.image, model, within=find_small_line(made.image))
     whole = numbers.read_whole([made.image], sequence)[0]
     return Observation(
         made.text,

@@ -31,7 +31,7 @@ from digitocr.training.export import KERAS_FILE
 from digitocr.training.line_scores import best_text, measure, report
 from digitocr.training.lines import Line, compose_lines, jitter
 from digitocr.training.pictures import Kind, Watch, unwatched
-from digitocr.training.sequence_networks import ARCHITECTURES
+from digitocr.training.sequence_networks import ARCHITECTURES, GATE
 from digitocr.training.train import CHECKPOINT, KeepBest, one_cycle
 from digitocr.types import STRIP_HEIGHT, STRIP_WIDTHS
 
@@ -141,20 +141,25 @@ def train(
 
 
 def _weights_of(folder: Path, network: Any) -> list[Any]:
-    """Load the weights of a model folder of the same architecture."""
+    """Load the weights of a model folder of the same architecture, perhaps without its gates.
+
+    Gates that it has not stay as they are in `network`.
+    """
     file = folder / KERAS_FILE
     try:
-        found = keras.models.load_model(file, compile=False)
-        weights = found.get_weights()
+        found: list[Any] = keras.models.load_model(file, compile=False).get_weights()
     except (OSError, ValueError) as error:
         cause = " ".join(str(error).split())[:160]
         raise ModelError(f"{file}: {cause}; --start wants a model folder") from error
-    wanted = [one.shape for one in network.get_weights()]
-    if [one.shape for one in weights] != wanted:
+    ours = [(layer.name, one) for layer in network.layers for one in layer.get_weights()]
+    if len(found) < len(ours):
+        left = iter(found)
+        found = [one if name.startswith(GATE) else next(left, None) for name, one in ours]
+    if [np.shape(one) for one in found] != [one.shape for _, one in ours]:
         raise ModelError(
             f"{file}: is not a {network.name}; start from one, or leave --start out"
         )
-    return list(weights)
+    return found
 
 
 def _started_from(folder: Path | None) -> dict[str, Any] | None:

@@ -1,8 +1,9 @@
 """Digits drawn from the skeletons that schools teach: the ways of writing MNIST lacks.
 
-Closed fours, sevens with a bar, ones with a long upstroke or a foot, threes with a flat top,
-slashed zeros; fives in one stroke or open like an r, nines like a P, fours of two strokes like
-an H, twos that begin with a loop; and digits of seven segments. A skeleton is one or more
+Closed fours, sevens with a bar or like a plus, ones with a long upstroke or a foot, threes with
+a flat top, zeros slashed or with a tail, eights open above; fives in one stroke or open like an
+r, nines like a P, fours of two strokes like an H, twos that begin with a loop; and digits of
+seven segments. A skeleton is one or more
 strokes through points of a unit square (x to the right, y down); every point is moved at
 random, and pens differ.
 """
@@ -29,6 +30,8 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
         ((_RING, True), (((0.9, 0.05), (0.1, 0.95)), False)),
         ((((0.75, 0.12), (0.45, 0.0), (0.1, 0.3), (0.15, 0.85), (0.5, 1.0), (0.9, 0.75),
            (0.88, 0.25), (0.6, 0.0), (0.4, 0.08)), True),),
+        ((((0.55, 0.02), (0.15, 0.25), (0.12, 0.8), (0.5, 1.0), (0.85, 0.7), (0.8, 0.2),
+           (0.5, 0.02), (0.7, 0.12), (1.05, 0.05)), True),),
     ),
     (
         ((((0.5, 0.0), (0.5, 1.0)), False),),
@@ -40,6 +43,7 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
         ((((0.0, 0.95), (0.65, 0.0), (0.65, 1.0)), False),),
         ((((0.0, 0.8), (0.8, 0.0), (0.5, 1.0)), False),),
         ((((0.0, 0.6), (0.4, 0.3), (0.75, 0.0), (0.65, 0.5), (0.5, 1.0)), True),),
+        ((((0.1, 0.4), (0.5, 0.0), (0.5, 1.0)), False), (((-0.1, 1.0), (1.1, 1.0)), False)),
     ),
     (
         ((((0.1, 0.2), (0.4, 0.0), (0.8, 0.12), (0.75, 0.45), (0.08, 1.0)), True),
@@ -53,6 +57,8 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
            (0.5, 0.9), (0.98, 0.85)), True),),
         ((((0.45, 0.45), (0.12, 0.3), (0.4, 0.0), (0.9, 0.15), (0.75, 0.6), (0.12, 0.95),
            (0.3, 0.75), (1.0, 0.98)), True),),
+        ((((0.55, 0.42), (0.15, 0.38), (0.12, 0.08), (0.6, 0.0), (0.9, 0.3), (0.6, 0.75),
+           (0.15, 0.98), (0.05, 0.8), (0.35, 0.8), (1.0, 1.0)), True),),
     ),
     (
         ((((0.1, 0.12), (0.5, 0.0), (0.8, 0.2), (0.42, 0.47), (0.85, 0.7), (0.5, 1.0),
@@ -100,6 +106,8 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
         ((((0.6, 0.0), (0.15, 0.5), (0.12, 0.85), (0.5, 1.0), (0.85, 0.78), (0.5, 0.6),
            (0.15, 0.8)), True),),
         ((((0.3, 0.0), (0.15, 0.6), (0.3, 1.0), (0.8, 0.9), (0.75, 0.6), (0.2, 0.7)), True),),
+        ((((0.9, 0.1), (0.45, 0.0), (0.1, 0.5), (0.4, 1.0), (0.85, 0.85), (0.75, 0.52),
+           (0.4, 0.6)), True),),
     ),
     (
         ((((0.08, 0.03), (0.88, 0.03), (0.35, 1.0)), False),),
@@ -115,6 +123,9 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
            (0.45, 1.0)), True),),
         ((((0.2, 0.12), (0.65, 0.0), (0.45, 1.0)), False),
          (((0.05, 0.45), (1.0, 0.4)), False)),
+        ((((0.38, 0.1), (0.55, 0.0), (0.5, 1.0)), False), (((0.0, 0.5), (1.0, 0.44)), False)),
+        ((((0.15, 0.12), (0.5, 0.0), (0.75, 0.1), (0.55, 0.5), (0.4, 1.0)), True),
+         (((0.1, 0.52), (0.95, 0.46)), False)),
     ),
     (
         ((((0.8, 0.12), (0.4, 0.0), (0.15, 0.25), (0.8, 0.65), (0.5, 1.0), (0.12, 0.75),
@@ -123,6 +134,8 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
            (0.5, 1.0), (0.9, 0.75), (0.5, 0.45)), True),),
         ((((0.9, 0.0), (0.4, 0.08), (0.3, 0.35), (0.75, 0.7), (0.5, 1.0), (0.2, 0.8),
            (0.55, 0.45), (0.85, 0.1)), True),),
+        ((((0.15, 0.0), (0.2, 0.32), (0.78, 0.7), (0.5, 1.0), (0.18, 0.75), (0.7, 0.35),
+           (0.85, 0.0)), True),),
     ),
     (
         ((((0.8, 0.2), (0.45, 0.0), (0.12, 0.28), (0.45, 0.5), (0.8, 0.22)), True),

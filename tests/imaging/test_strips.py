@@ -2,7 +2,13 @@ import cv2
 import numpy as np
 import pytest
 
-from digitocr.imaging.strips import HEIGHT, WIDTHS, find_lines, normalize_strip
+from digitocr.imaging.strips import (
+    HEIGHT,
+    WIDTHS,
+    find_lines,
+    find_small_line,
+    normalize_strip,
+)
 
 
 def written(text="3807", *, height=60, width=220, size=1.2, foot=45, ink=40, paper=210, pen=3):
@@ -88,7 +94,8 @@ def test_small_writing_in_a_tall_cell_is_found(text, black):
     assert 88 <= found.box.top <= 98 and 108 <= found.box.bottom <= 120
     strip = found.strip
     np.testing.assert_array_equal(strip, normalize_strip(cell))
-    rows = np.flatnonzero((strip > 128).any(axis=1))
+    right_of_side = round((58 - found.box.left) * HEIGHT / found.box.height)
+    rows = np.flatnonzero((strip[:, right_of_side:] > 128).any(axis=1))
     assert 12 <= rows[-1] - rows[0] + 1 <= 28
 
 
@@ -100,3 +107,31 @@ def test_more_lines_are_given_where_they_are_asked_for_and_a_wide_crop_has_one()
     found = find_lines(cell, most=3)
     assert [line.box.top < 100 for line in found] == [False, True]
     assert len(find_lines(written(), most=3)) == 1
+
+
+def test_the_small_line_of_a_cell_is_framed_and_a_crop_that_is_a_line_has_none():
+    cell = np.full((250, 120), 225, np.uint8)
+    cell[:, :40] = 12
+    cv2.putText(cell, "47", (62, 110), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 70, 2)
+    rows, columns = np.nonzero((cell < 150) & (np.arange(120) >= 45))
+    line = find_small_line(cell)
+    assert 45 <= line.left <= columns.min() and columns.max() < line.right
+    assert line.top <= rows.min() and rows.max() < line.bottom
+    assert line.height <= 1.5 * (rows.max() + 1 - rows.min())
+    assert find_small_line(written()) is None
+    digit = np.full((60, 50), 225, np.uint8)
+    cv2.putText(digit, "4", (8, 52), cv2.FONT_HERSHEY_SIMPLEX, 2.0, 70, 3)
+    assert find_small_line(digit) is None
+
+
+def test_the_small_line_of_any_crop_lies_inside_it():
+    rng = np.random.default_rng(6)
+    for _ in range(300):
+        shape = tuple(rng.integers(1, 120, 2))
+        gray = rng.integers(0, 256, shape).astype(np.uint8)
+        if rng.random() < 0.5:
+            gray[: shape[0] // 2] = 220
+        line = find_small_line(gray)
+        if line is not None:
+            assert 0 <= line.left < line.right <= shape[1]
+            assert 0 <= line.top < line.bottom <= shape[0]

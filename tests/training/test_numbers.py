@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from digitocr.errors import DataError
-from digitocr.training import dataset
+from digitocr.training import dataset, lines
 from digitocr.training.composition import hands, numbers
 from digitocr.training.composition.characters import draw_lines
 from digitocr.training.composition.clutter import Content
@@ -291,3 +291,14 @@ def test_the_testing_set_has_two_to_ten_digits_and_four_in_ten_touch(data_folder
     assert {len(crop.text) for crop in composed} == set(range(2, 11))
     assert 78 <= sum(crop.touching for crop in composed) <= 82
     assert [crop.text for crop in nones] == [""] * 20
+
+
+def test_the_line_of_a_register_that_is_learned_from_holds_its_number(some_hands):
+    made = crops(some_hands, 60, layout=Layout.TABLE, roughness=0.5)
+    found = [(one, lines._line_that_holds(one)) for one in made]
+    for one, line in found:
+        if line is not None:
+            middles = [((b.left + b.right) / 2, (b.top + b.bottom) / 2) for b in one.boxes]
+            assert all(line.box.left <= x <= line.box.right for x, _ in middles)
+            assert all(line.box.top <= y <= line.box.bottom for _, y in middles)
+    assert sum(line is not None for _, line in found) >= 48

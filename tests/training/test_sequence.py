@@ -178,3 +178,19 @@ def test_training_goes_on_from_the_weights_of_a_folder(train, trained, tmp_path)
 def test_a_folder_that_holds_no_such_network_is_refused_to_start_from(train, tmp_path):
     with pytest.raises(ModelError, match="--start"):
         train(tmp_path / "out", start=tmp_path / "nowhere")
+
+
+def test_a_network_without_gates_is_gone_on_with_as_it_is(tmp_path, monkeypatch):
+    from digitocr.training import sequence, sequence_networks
+
+    gated = sequence_networks.sequence_1m()
+    with monkeypatch.context() as patched:
+        patched.setattr(sequence_networks, "_gated", lambda x, filters, dtype: x)
+        plain = sequence_networks.sequence_1m()
+    assert len(plain.weights) < len(gated.weights)
+    plain.save(tmp_path / "model.keras")
+    gated.set_weights(sequence._weights_of(tmp_path, gated))
+    strips = np.random.default_rng(2).random((2, STRIP_HEIGHT, 96, 1), np.float32)
+    np.testing.assert_allclose(
+        gated.predict(strips, verbose=0), plain.predict(strips, verbose=0), atol=1e-5
+    )

@@ -177,7 +177,7 @@ def _table(line: Sequence[Stamp], style: Style, rng: np.random.Generator) -> Pla
     h = style.height
     room = rng.uniform(0.15, 1.6, 2) * h
     width = round(right - left + room.sum())
-    tall = rng.uniform(0.8, 6.0) if rng.random() < 0.5 else rng.uniform(4.0, 13.0)
+    tall = rng.uniform(0.8, 6.0) if rng.random() < 0.5 else rng.uniform(4.0, 20.0)
     height = round(bottom - top + h * float(tall))
     y = float(rng.uniform(0.1, 0.75)) * (height - bottom + top)
     black = [0, 0]
@@ -204,6 +204,8 @@ def _table(line: Sequence[Stamp], style: Style, rng: np.random.Generator) -> Pla
     if line and rng.random() < 0.3:
         at = y + bottom - top + h * float(rng.uniform(0.05, 0.3))
         placed.append(_underline(right - left, style, rng).moved(round(shift), round(at)))
+    if line and rng.random() < 0.12:
+        placed.append(_check_mark(placed[: len(line)], style, rng))
     plan = Plan(width, height, tuple(placed), tuple(rules), crowded=0.35)
     return replace(plan, black=(black[0], black[1]))
 
@@ -227,6 +229,18 @@ def _underline(wide: int, style: Style, rng: np.random.Generator) -> Stamp:
         float(rng.normal(0, 0.03)) * xs / max(wide, 1) + rng.normal(0, 0.015, 5)
     )
     return Stamp(draw_lines([smooth(np.column_stack([xs, ys]))], style.pen), round(xs[0]), 0)
+
+
+def _check_mark(line: Sequence[Stamp], style: Style, rng: np.random.Generator) -> Stamp:
+    """Write what says that a row was checked: a small cross after a number, or below it."""
+    left, _, right, bottom = extent(line, style, rng)
+    h = style.height
+    mark = draw_sign(str(rng.choice(["+", "×"])), h, style.pen, rng)
+    if rng.random() < 0.6:
+        x = right + h * float(rng.uniform(0.15, 0.6))
+        return mark.moved(round(x), bottom + round(h * float(rng.uniform(-0.2, 0.3))))
+    x = left + float(rng.uniform(-0.1, 0.8)) * (right - left)
+    return mark.moved(round(x), bottom - mark.top + round(h * float(rng.uniform(0.2, 0.5))))
 
 
 def _margins(style: Style, rng: np.random.Generator) -> tuple[int, int, int, int]:
