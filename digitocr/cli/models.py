@@ -309,7 +309,7 @@ def combine_models(
         Path, typer.Argument(help="Folder of a model that reads whole numbers.")
     ],
     model: ModelFolder = None,
-    count: Annotated[int, typer.Option(help="Crops to compose.", min=300)] = 9000,
+    count: Annotated[int, typer.Option(help="Crops to compose.", min=300)] = 27_000,
     seed: Annotated[int, typer.Option(help="Same seed, same crops.")] = 1,
 ) -> None:
     """Fit how a sequence network is weighed beside a classifier, and when both are believed.

@@ -25,6 +25,9 @@ MOST_MARGIN = 0.5  # share of a crop that may be black margin
 LEAST_PAPER = 60  # gray: what is darker over a large area is a margin
 MARGIN_SHARE = 0.5  # of the gray of the paper: the same
 TRACE_LEVEL = 0.06  # a crop said to be blank holds nothing darker than this
+LONG_SHARE = 0.45  # of a crop's width, that a rule takes
+SEVERAL_TICKS = 3
+OUTER_ROWS = 0.4  # of a crop, above and below, where the rules of a frame are
 LEAST_LEVEL = 0.15  # writing is darker than this against its paper
 
 
@@ -86,9 +89,12 @@ def find_crop_writing(gray: Gray, within: Box | None = None) -> CropWriting:
         none = strengthen(nothing, dark, 1.0)
         return CropWriting(none, scale, speck, doubtful, covered, origin=origin)
     ink = binarize(dark, level=level)
-    clean, doubtful_lines = _without_lines(ink)
+    frame = _find_frame(ink)
+    clean, doubtful_lines = _without_lines(ink, frame)
     pieces = components(clean, least_area=max(4, speck * speck // 2), least_side=speck)
     kept, second_line, cut_off = _main_line(pieces, h, w)
+    if not np.array_equal(clean, ink):
+        kept = _without_rests(kept, frame, h)
     written = np.zeros(ink.shape, bool)
     for piece in kept:
         box = piece.box
@@ -101,20 +107,21 @@ def find_crop_writing(gray: Gray, within: Box | None = None) -> CropWriting:
         or cut_off
         or (bordered and any(_may_be_line(piece, h) for piece in kept))
         or any(piece.box.height >= 0.97 * h for piece in kept)
-        or (_has_faint(dark, written, level) if kept else _has_traces(dark))
+        or (_has_faint(dark, written, ink & ~clean, level) if kept else _has_traces(dark))
     )
     field = strengthen(written, dark, level)
     return CropWriting(field, scale, speck, doubtful, bordered, second_line, origin)
 
 
-def _has_faint(dark: Darkness, written: Ink, level: float) -> bool:
-    """Say whether strokes beside the digits were too faint to be taken for ink."""
+def _has_faint(dark: Darkness, written: Ink, lines: Ink, level: float) -> bool:
+    """Say whether strokes beside the digits, and beside lines, were too faint to be ink."""
     rows = np.flatnonzero(written.any(1))
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     height = bottom - top
     smooth = cv2.blur(dark, (3, 3))
     weak = binarize(smooth, level=level, low=0.25, high=0.4)[top:bottom]
-    near = cv2.dilate(written[top:bottom].astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    known = (written | lines)[top:bottom].astype(np.uint8)
+    near = cv2.dilate(known, np.ones((7, 7), np.uint8)) > 0
     found = components(weak & ~near, least_area=height, least_side=round(0.4 * height))
     return bool(found)
 
@@ -154,20 +161,121 @@ def _has_traces(dark: Darkness) -> bool:
     return bool(components(marked, least_area=side, least_side=side))
 
 
-def _without_lines(ink: Ink) -> tuple[Ink, bool]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """Printed rules above and below a number, with the sides of boxes between them.
+
+    `top`, `bottom`: the rows between the rules; those of the crop where a rule is missing.
+    """
+
+    lines: Ink
+    top: int
+    bottom: int
+    has_top: bool
+    has_bottom: bool
+
+
+def _find_frame(ink: Ink) -> _Frame:
+    """Find rules in the outer rows, and what runs straight from one rule to the other."""
+    h, w = ink.shape
+    thickness = max(4, h // 9)
+    length = max(16, round(min(LONG_SHARE * w, 1.2 * h)))
+    runs = line_mask(ink, across=length, down=0, thickness=thickness)
+    lines = np.zeros(ink.shape, bool)
+    top, bottom, above, below = 0, h, False, False
+    busy = np.concatenate([[False], runs.any(axis=1), [False]])
+    for first, last in np.flatnonzero(np.diff(busy)).reshape(-1, 2).tolist():
+        if runs[first:last].any(axis=0).mean() < LONG_SHARE:
+            continue
+        if last <= OUTER_ROWS * h:
+            top, above = max(top, last), True
+        elif first >= (1 - OUTER_ROWS) * h:
+            bottom, below = min(bottom, first), True
+        else:
+            continue
+        lines[first:last] |= runs[first:last]
+    if (above or below) and bottom - top > 0.3 * h:
+        lines |= _sides(ink, top, bottom, thickness)
+    return _Frame(lines, top, bottom, above, below)
+
+
+def _sides(ink: Ink, top: int, bottom: int, thickness: int) -> Ink:
+    """Mark what is straight, thin and as long as the rules are apart."""
+    inner = ink[top:bottom]
+    high = bottom - top
+    found = line_mask(inner, across=0, down=max(8, round(0.9 * high)), thickness=thickness)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8))
+    first, last = stats[:, cv2.CC_STAT_TOP], stats[:, cv2.CC_STAT_TOP]
+    last = last + stats[:, cv2.CC_STAT_HEIGHT]
+    slack = max(1, high // 10)
+    whole = (first <= slack) & (last >= high - slack)
+    whole[0] = False  # what is no line
+    sides = np.zeros(ink.shape, bool)
+    sides[top:bottom] = whole[labels]
+    return sides
+
+
+def _without_lines(ink: Ink, frame: _Frame) -> tuple[Ink, bool]:
     """Take out rules and sides of boxes; say whether a side may have been a digit 1."""
     h, w = ink.shape
     thickness = max(3, h // 16)
-    across = line_mask(ink, across=max(16, round(0.45 * w)), down=0, thickness=thickness)
+    across = line_mask(ink, across=max(16, round(LONG_SHARE * w)), down=0, thickness=thickness)
+    framed = frame.has_top and frame.has_bottom
+    if framed:  # what crosses many digits is none
+        across[frame.top : frame.bottom] = False
     down = line_mask(ink, across=0, down=max(16, round(0.84 * h)), thickness=thickness)
-    lines = cv2.dilate((across | down).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    marked = (across | down | frame.lines).astype(np.uint8)
+    lines = cv2.dilate(marked, np.ones((3, 3), np.uint8)) > 0
     if not lines.any():
         return ink, False
     kept = close_strokes(ink & ~lines, ink, reach=thickness + 2)
     columns = np.flatnonzero(down.any(0))
     inner = columns[(columns > 0.06 * w) & (columns < 0.94 * w)]
-    boxed = across[: h // 4].any() and across[-(h // 4) :].any()
+    boxed = framed or (across[: h // 4].any() and across[-(h // 4) :].any())
     return kept, bool(len(inner)) and not boxed
+
+
+def _without_rests(pieces: Sequence[Component], frame: _Frame, h: int) -> list[Component]:
+    """Leave out what is left of printed lines: upright bars that are no digit 1.
+
+    Ticks of a comb, which stand on the rule below: half as high as the digits, or several of
+    one height below theirs; hairlines, half as thick as the pen; and, where a rule above or
+    below was not found, sides of a box: the first or the last piece, far above the digits.
+    """
+    bars = [piece for piece in pieces if _is_bar(piece, h)]
+    others = [piece for piece in pieces if not _is_bar(piece, h)]
+    if not bars or not others:
+        return list(pieces)
+    tallest = max(piece.box.height for piece in others)
+    pen = float(np.median([_thickness(piece) for piece in others]))
+    left, right = min(p.box.left for p in pieces), max(p.box.right for p in pieces)
+
+    low = [b for b in bars if frame.has_bottom and b.box.bottom >= frame.bottom - 2]
+    low = [b for b in low if b.box.height <= 0.8 * tallest]
+
+    def is_rest(piece: Component) -> bool:
+        height = piece.box.height
+        alike = sum(abs(one.box.height - height) <= 0.15 * height for one in low)
+        tick = piece in low and (height <= 0.5 * tallest or alike >= SEVERAL_TICKS)
+        outer = piece.box.left == left or piece.box.right == right
+        side = outer and height > 1.4 * tallest and not (frame.has_top and frame.has_bottom)
+        return tick or side or piece.area < 0.5 * pen * height
+
+    rests = {id(piece) for piece in bars if is_rest(piece)}
+    return [piece for piece in pieces if id(piece) not in rests]
+
+
+def _thickness(piece: Component) -> float:
+    """Measure the thickest place of a piece."""
+    padded = np.pad(piece.ink.astype(np.uint8), 1)
+    return 2.0 * float(cv2.distanceTransform(padded, cv2.DIST_L2, 3).max()) - 1.0
+
+
+def _is_bar(piece: Component, h: int) -> bool:
+    """Say whether a piece is straight, thin and upright."""
+    box = piece.box
+    thin = box.width <= max(4, h // 9) and box.height > 1.5 * box.width
+    return thin and piece.area > 0.6 * box.width * box.height
 
 
 def _may_be_line(piece: Component, h: int) -> bool:

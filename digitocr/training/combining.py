@@ -34,7 +34,7 @@ from digitocr.training.observing import Observation, Readers, ask_third, observe
 from digitocr.training.pictures import Watch, unwatched
 from digitocr.training.scores import calibration_error, error_reject, wilson
 
-COUNT = 9_000  # composed crops; a page is filled for each 50 of them
+COUNT = 27_000  # composed crops; a page is filled for each 50 of them
 CELLS_FLOOR = 1e-3  # of the lattice where cells are printed
 LEAST_COUNT = 300
 CROPS_A_PAGE = 50

@@ -135,3 +135,41 @@ def test_boxes_of_the_writing_lie_in_the_crop(seed, h, w):
     for piece in components(found.field.ink):
         box = found.in_crop(piece.box)
         assert 0 <= box.left < box.right <= w + 1 and 0 <= box.top < box.bottom <= h + 1
+
+
+def boxed(texts, *, pitch=60, high=84, thick=2, ticks=1.0):
+    """Print a row of boxes and write a digit into each; `ticks` is how high its sides are."""
+    w = pitch * len(texts) + 20
+    gray = np.full((high + 24, w), 235, np.uint8)
+    for at in (10, 10 + high) if ticks == 1.0 else (10 + high,):
+        cv2.line(gray, (10, at), (w - 10, at), 60, thick)
+    for place in range(len(texts) + 1):
+        x = 10 + place * pitch
+        cv2.line(gray, (x, 10 + high), (x, 10 + round(high * (1 - ticks))), 60, thick)
+    for place, text in enumerate(texts):
+        at = (26 + place * pitch, 74)
+        cv2.putText(gray, text, at, cv2.FONT_HERSHEY_SIMPLEX, 1.6, 30, 5)
+    return gray
+
+
+@pytest.mark.parametrize("thick", [2, 5, 8])
+@pytest.mark.parametrize("ticks", [0.3, 1.0])
+def test_of_a_row_of_boxes_and_of_a_comb_the_digits_are_left(thick, ticks):
+    gray = boxed("2836", thick=thick, ticks=ticks)
+    found = find_crop_writing(gray)
+    boxes = [found.in_crop(piece.box) for piece in pieces(found)]
+    assert len(boxes) == 4, boxes
+    for place, box in enumerate(sorted(boxes, key=lambda one: one.left)):
+        assert 10 + 60 * place < box.left and box.right < 12 + 60 * (place + 1)
+    assert found.lined
+
+
+@pytest.mark.parametrize("top", [26, 38])
+def test_a_one_in_a_box_is_left_among_other_digits(top):
+    gray = boxed(" 836")
+    cv2.line(gray, (44, top), (42, 76), 30, 5)
+    assert len(pieces(find_crop_writing(gray))) == 4
+
+
+def test_the_lines_of_a_box_are_no_faint_strokes():
+    assert not find_crop_writing(boxed("2836", thick=3)).doubtful

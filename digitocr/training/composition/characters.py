@@ -97,7 +97,8 @@ def draw_sign(sign: str, height: float, pen: float, rng: np.random.Generator) ->
     """Draw a point, comma, dash or the like, standing where it does on a baseline y = 0."""
     lines = [np.array(line, np.float64) for line in SIGNS[sign]]
     lines = [line + rng.normal(0.0, 0.035, line.shape) for line in lines]
-    scale = height * float(rng.uniform(0.8, 1.25))
+    large = sign in ",'" and rng.random() < 0.25
+    scale = height * float(rng.uniform(1.25, 1.9) if large else rng.uniform(0.8, 1.25))
     placed = [smooth(line * scale) for line in lines]
     if sign in ".,'":
         pen *= float(rng.uniform(1.0, 1.5))
