@@ -256,10 +256,7 @@ def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeRea
 
 def _is_beside(line: Box, other: Box) -> bool:
     """Say whether two lines are different ones, the room around them aside."""
-    high = min(line.bottom, other.bottom) - max(line.top, other.top)
-    wide = min(line.right, other.right) - max(line.left, other.left)
-    smaller = min(line.width * line.height, other.width * other.height)
-    return max(0, high) * max(0, wide) < 0.5 * smaller
+    return line.common(other) < 0.5 * min(line.area, other.area)
 
 
 def is_doubtful_blank(best: Decoded | None, by_lattice: Sequence[Decoded]) -> bool:

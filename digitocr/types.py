@@ -178,6 +178,16 @@ class Box:
     def height(self) -> int:
         return self.bottom - self.top
 
+    @property
+    def area(self) -> int:
+        return self.width * self.height
+
+    def common(self, other: Box) -> int:
+        """Count the pixels that lie in both."""
+        wide = min(self.right, other.right) - max(self.left, other.left)
+        high = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(0, wide) * max(0, high)
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

@@ -356,11 +356,7 @@ def _without_overlaps(proposals: Sequence[Proposal]) -> list[Proposal]:
 
 def _shared(one: Box, other: Box) -> float:
     """Share of the smaller box that lies in the other."""
-    w = min(one.right, other.right) - max(one.left, other.left)
-    h = min(one.bottom, other.bottom) - max(one.top, other.top)
-    if w <= 0 or h <= 0:
-        return 0.0
-    return w * h / min(one.width * one.height, other.width * other.height)
+    return one.common(other) / min(one.area, other.area)
 
 
 def named(proposals: Sequence[Proposal], page: int) -> tuple[Proposal, ...]:

@@ -47,10 +47,12 @@ def find_cell_lines(gray: Gray, *, most: int) -> list[Box]:
     -------
     Boxes around the ink, without room; none where nothing stands out of the paper.
     """
-    margin = _margin(gray)
+    paper = _without_strokes(gray)
+    margin = _margin(gray, paper)
     if margin.all():
         return []
-    dark = without_lines(_darkness(gray, margin), np.flatnonzero(margin.mean(axis=0) < 0.5))
+    dark = _darkness(gray, paper, margin)
+    dark = without_lines(dark, np.flatnonzero(margin.mean(axis=0) < 0.5))
     dark = np.asarray(cv2.GaussianBlur(dark, (3, 3), 0), np.uint8)
     level = _ink_level(dark[~margin])
     parts = _components(dark, margin, level)
@@ -66,14 +68,13 @@ def find_cell_lines(gray: Gray, *, most: int) -> list[Box]:
     return [_with_pale_ends(line.box, found[1], found[2]) for line in lines]
 
 
-def _margin(gray: Gray) -> NDArray[np.bool_]:
+def _margin(gray: Gray, paper: Gray) -> NDArray[np.bool_]:
     """Find what is black from a side on, row by row, or broader than any stroke."""
-    solid = _without_strokes(gray)
-    light = np.quantile(solid, 0.9)
+    light = np.quantile(paper, 0.9)
     black = gray < BLACK * light
     sides = np.logical_and.accumulate(black, axis=1)
     sides |= np.logical_and.accumulate(black[:, ::-1], axis=1)[:, ::-1]
-    sides |= solid < 0.9 * BLACK * light
+    sides |= paper < 0.9 * BLACK * light
     margin = cv2.dilate(sides.astype(np.uint8), np.ones((5, 5), np.uint8))
     return np.asarray(margin > 0, np.bool_)
 
@@ -86,15 +87,15 @@ def _without_strokes(gray: Gray) -> Gray:
     )
 
 
-def _darkness(gray: Gray, margin: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _darkness(gray: Gray, paper: Gray, margin: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Say how much darker than its paper each pixel is; the margin is nothing.
 
     The paper is smoothed without what is margin, or it would be dark beside it.
     """
     reach = (max(7, len(gray) // 10) | 1,) * 2
-    paper = np.where(margin, 0, _without_strokes(gray)).astype(np.float32)
+    bare = np.where(margin, 0, paper).astype(np.float32)
     share = cv2.blur((~margin).astype(np.float32), reach)
-    smooth = cv2.blur(paper, reach) / np.maximum(share, np.float32(0.02))
+    smooth = cv2.blur(bare, reach) / np.maximum(share, np.float32(0.02))
     dark = np.clip(np.where(margin, 0, smooth - gray), 0, 255)
     return dark.astype(np.uint8)
 

@@ -205,8 +205,8 @@ def _sides(ink: Ink, top: int, bottom: int, thickness: int) -> Ink:
     high = bottom - top
     found = line_mask(inner, across=0, down=max(8, round(0.9 * high)), thickness=thickness)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8))
-    first, last = stats[:, cv2.CC_STAT_TOP], stats[:, cv2.CC_STAT_TOP]
-    last = last + stats[:, cv2.CC_STAT_HEIGHT]
+    first = stats[:, cv2.CC_STAT_TOP]
+    last = first + stats[:, cv2.CC_STAT_HEIGHT]
     slack = max(1, high // 10)
     whole = (first <= slack) & (last >= high - slack)
     whole[0] = False  # what is no line
@@ -249,9 +249,8 @@ def _without_rests(pieces: Sequence[Component], frame: _Frame, h: int) -> list[C
     tallest = max(piece.box.height for piece in others)
     pen = float(np.median([_thickness(piece) for piece in others]))
     left, right = min(p.box.left for p in pieces), max(p.box.right for p in pieces)
-
-    low = [b for b in bars if frame.has_bottom and b.box.bottom >= frame.bottom - 2]
-    low = [b for b in low if b.box.height <= 0.8 * tallest]
+    on_rule = [b for b in bars if frame.has_bottom and b.box.bottom >= frame.bottom - 2]
+    low = [b for b in on_rule if b.box.height <= 0.8 * tallest]
 
     def is_rest(piece: Component) -> bool:
         height = piece.box.height

@@ -138,9 +138,8 @@ def _is_tall(gray: Gray) -> bool:
 
 def _shared(a: Box, b: Box) -> float:
     """Give the area of two boxes that both have, over that of either."""
-    wide = max(0, min(a.right, b.right) - max(a.left, b.left))
-    both = wide * max(0, min(a.bottom, b.bottom) - max(a.top, b.top))
-    return both / (a.width * a.height + b.width * b.height - both)
+    both = a.common(b)
+    return both / (a.area + b.area - both)
 
 
 def _writing(

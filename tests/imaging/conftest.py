@@ -95,3 +95,19 @@ def page_of():
         return Page(Document("0" * 64, 1), 1, image, dpi)
 
     return page
+
+
+@pytest.fixture
+def any_crops():
+    """Crops of any size: noise, soft noise, and noise below plain paper."""
+    rng = np.random.default_rng(6)
+    crops = []
+    for number in range(300):
+        shape = tuple(rng.integers(1, 120, 2))
+        gray = rng.integers(0, 256, shape).astype(np.uint8)
+        if number % 3 == 1:
+            gray = cv2.GaussianBlur(gray, (0, 0), 3)
+        elif number % 3 == 2:
+            gray[: shape[0] // 2] = 220
+        crops.append(gray)
+    return crops
