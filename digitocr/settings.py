@@ -78,14 +78,15 @@ class Settings(BaseModel):
     page_seconds: int = Field(
         120,
         ge=0,
-        description="longest time that one page may take where several processes read; then "
-        "its process is stopped and the page fails; 0: no limit",
+        description="longest time that one page may take where more than one file is read; "
+        "then its process is stopped and the page fails; 0: no limit",
     )
     worker_memory_mb: int = Field(
         4000,
         ge=0,
-        description="most memory, in megabytes, that each of several processes that read may "
-        "hold (on Linux); then it is stopped and the page it was at fails; 0: no limit",
+        description="most memory, in megabytes, that each process may hold where more than "
+        "one file is read (on Linux); then it is stopped and the page it was at fails; 0: no "
+        "limit",
     )
     data: str = Field("", description="folder of data sets to train and measure on")
 

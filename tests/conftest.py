@@ -193,11 +193,12 @@ def slips(tmp_path_factory) -> Path:
 @pytest.fixture
 def workplace(slips, tmp_path, monkeypatch) -> Iterator[Path]:
     """Stand in a folder as an operator has it: forms/slip, scans with three slips."""
-    from digitocr.batch import reading
+    from digitocr.batch import reading, running
 
     for name in [name for name in os.environ if name.startswith(OURS)]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("DIGITOCR_WORKERS", "1")  # read in this process: imports cost seconds
+    monkeypatch.setenv("DIGITOCR_WORKERS", "1")
+    monkeypatch.setattr(running, "FEW", 1000)  # read in this process: imports cost seconds
     shutil.copytree(slips / "slip", tmp_path / "forms" / "slip")
     (tmp_path / "scans").mkdir()
     for number in (1, 2, 3):
@@ -210,10 +211,14 @@ def workplace(slips, tmp_path, monkeypatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def deadly_at_opening(workplace) -> Callable[[str], dict[str, str]]:
-    """Have whatever opens a file of a name die, where the environment that it gives is set."""
+def deadly_at_opening(workplace) -> Callable[..., dict[str, str]]:
+    """Have whatever opens a file of a name die, where the environment that it gives is set.
 
-    def at(name: str) -> dict[str, str]:
+    With `program` the program dies with it that started it to read.
+    """
+
+    def at(name: str, *, program: bool = False) -> dict[str, str]:
+        all_of_them = "os.kill(os.getppid(), signal.SIGKILL)" if program else "pass"
         (workplace / "deadly").mkdir()
         (workplace / "deadly" / "sitecustomize.py").write_text(
             "import os, signal\n"
@@ -221,6 +226,7 @@ def deadly_at_opening(workplace) -> Callable[[str], dict[str, str]]:
             "open_scan = scans.open_scan\n"
             "def open_or_die(path, **how):\n"
             f"    if path.name == {name!r}:\n"
+            f"        {all_of_them}\n"
             "        os.kill(os.getpid(), signal.SIGKILL)\n"
             "    return open_scan(path, **how)\n"
             "scans.open_scan = open_or_die\n"

@@ -538,8 +538,12 @@ def test_the_same_holds_for_what_a_flow_has_read(workplace, large, monkeypatch):
     assert count("readings") == 9
 
 
-def deadly_at_page_two(workplace):
-    """Have whatever reads page 2 of slip-007 die; give the environment that says so."""
+def deadly_at_page_two(workplace, *, program=False):
+    """Have whatever reads page 2 of slip-007 die; give the environment that says so.
+
+    With `program` the program dies with it that started it to read.
+    """
+    all_of_them = "os.kill(os.getppid(), signal.SIGKILL)" if program else "pass"
     (workplace / "deadly").mkdir()
     (workplace / "deadly" / "sitecustomize.py").write_text(
         "import os, signal\n"
@@ -547,6 +551,7 @@ def deadly_at_page_two(workplace):
         "read_page = pipeline.read_page\n"
         "def read_or_die(page, reader):\n"
         "    if (page.document.sha256, page.number) == (os.environ['DEADLY'], 2):\n"
+        f"        {all_of_them}\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return read_page(page, reader)\n"
         "pipeline.read_page = read_or_die\n"
@@ -714,8 +719,7 @@ def test_a_page_that_kills_the_program_itself_fails_at_the_third_try_and_the_res
     workplace, many
 ):
     many(9)
-    deadly = deadly_at_page_two(workplace)
-    more = deadly | {"DIGITOCR_WORKERS": "1"}
+    more = deadly_at_page_two(workplace, program=True) | {"DIGITOCR_WORKERS": "1"}
     for _ in range(TRIES):
         assert finished(workplace, "process", "scans", **more)[0] == -signal.SIGKILL
     code, _, err = finished(workplace, "process", "scans", **more)
@@ -734,11 +738,12 @@ def test_a_page_that_kills_the_program_itself_fails_at_the_third_try_and_the_res
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_first_file_that_kills_who_opens_it_is_named_and_the_rest_is_read(
-    digitocr, workplace, deadly_at_opening
+    digitocr, workplace, deadly_at_opening, workers
 ):
-    """By two processes: one dies at once, before anything was stored."""
-    more = deadly_at_opening("slip-001.png")
+    """It dies at once, before anything was stored."""
+    more = deadly_at_opening("slip-001.png") | {"DIGITOCR_WORKERS": workers}
     code, _, err = finished(workplace, "process", "scans", "--batch", "night", **more)
     assert code == PARTIAL, err
     failed = [line for line in err.splitlines() if line.startswith("failed: ")]
@@ -751,7 +756,7 @@ def test_a_first_file_that_kills_the_program_itself_is_named_after_three_tries(
     digitocr, workplace, deadly_at_opening
 ):
     """Nothing was ever read of the batch: it must be known all the same that one died."""
-    more = deadly_at_opening("slip-001.png") | {"DIGITOCR_WORKERS": "1"}
+    more = deadly_at_opening("slip-001.png", program=True) | {"DIGITOCR_WORKERS": "1"}
     words = ("process", "scans", "--batch", "night")
     for _ in range(TRIES):
         assert finished(workplace, *words, **more)[0] == -signal.SIGKILL

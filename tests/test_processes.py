@@ -126,11 +126,16 @@ def test_a_process_killed_when_all_is_done_is_not_waited_for():
     assert multiprocessing.active_children() == []
 
 
-def test_what_work_raises_is_raised_when_the_others_that_are_done_are_given():
-    shell = partial(subprocess.run, shell=True, check=True)
-    parts = processes.by_processes(shell, ("true", "sleep 0.5; exit 7", "sleep 0.5"), 3)
+def test_what_work_raises_is_raised_when_the_others_that_are_done_are_given(tmp_path):
+    shell = partial(subprocess.run, shell=True, check=True, cwd=tmp_path)
+    until_told = "until [ -e told ]; do sleep 0.05; done; "
+    works = ("true", f"{until_told} touch raised; exit 7", f"{until_told} touch given")
+    parts = processes.by_processes(shell, works, 3)
     assert next(parts)[0] == 0
-    time.sleep(2.0)  # both others are done by then
+    (tmp_path / "told").touch()
+    while not ((tmp_path / "raised").exists() and (tmp_path / "given").exists()):
+        time.sleep(0.05)
+    time.sleep(2.0)  # both have answered by then
     assert next(parts)[0] == 2
     with pytest.raises(subprocess.CalledProcessError, match="status 7") as raised:
         next(parts)

@@ -5,7 +5,8 @@ stops a decoder that loops in C. Memory is watched for the same reason, and not 
 limit of the system (`RLIMIT_DATA`, `RLIMIT_AS`): a PDFium that is refused memory leaves
 pictures out and says nothing, and the scan would pass for a blank page.
 
-Where the program itself reads there is nobody who could go on: there is no limit.
+Where the program itself reads, a single file, there is nobody who could go on: there is no
+limit.
 """
 
 from __future__ import annotations

@@ -16,10 +16,9 @@ from itertools import groupby
 from pathlib import Path
 
 from digitocr import numbers, pipeline, processes, scans, templates
-from digitocr.batch import limits
+from digitocr.batch import limits, running
 from digitocr.batch.planning import Plan, find_forms
 from digitocr.batch.reading import read_page, worker_for
-from digitocr.batch.running import count_workers
 from digitocr.db import batches, promotions, schema, store
 from digitocr.db.batches import StoredPage
 from digitocr.errors import ScanError
@@ -117,9 +116,9 @@ def _replay_all(
     plan: Plan, root: Path, files: Sequence[tuple[StoredPage, ...]]
 ) -> Iterator[tuple[int, list[Replayed]]]:
     """Read files again; give each as it comes, by its number."""
-    workers = count_workers(plan.settings, len(files))
+    workers = running.count_workers(plan.settings, len(files))
     work = partial(_replay_file, plan, root)
-    if workers == 1:
+    if workers == 1 and len(files) <= running.FEW:
         yield from enumerate(map(work, files))
         return
     lost = []

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 NOT_ARRIVED = "was not read: it could not be opened, or is gone; see that it may be read"
 DIED_ONCE = "a process that read died; its files are read again, one by one"
 _kept = threading.local()
+FEW = 1  # so many files are read by who reads alone: a process takes half a second to start
 CHUNK_FILES = 4  # few enough that the bar moves, enough that handing out costs nothing
 
 
@@ -70,7 +71,7 @@ def run(plan: Plan, *, progress: Callable[[FileOutcome], None] | None = None) ->
 
 def _outcomes(plan: Plan) -> Iterator[FileOutcome]:
     workers = count_workers(plan.settings, len(plan.files))
-    if workers == 1:
+    if workers == 1 and len(plan.files) <= FEW:
         for file in plan.files:
             yield from read_chunk(plan, (file,))
         return
