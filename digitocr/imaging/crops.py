@@ -28,6 +28,9 @@ TRACE_LEVEL = 0.06  # a crop said to be blank holds nothing darker than this
 LONG_SHARE = 0.45  # of a crop's width, that a rule takes
 SEVERAL_TICKS = 3
 OUTER_ROWS = 0.4  # of a crop, above and below, where the rules of a frame are
+LEAST_PALE = 0.08  # and what is paler than the rest, than this
+BORDERED = 0.6  # of the width of a crop, that a rule along its border takes
+WIDEST = 1.6  # width over the height of the others, of a paler digit, or two that touch
 LEAST_LEVEL = 0.15  # writing is darker than this against its paper
 
 
@@ -88,29 +91,111 @@ def find_crop_writing(gray: Gray, within: Box | None = None) -> CropWriting:
         doubtful = covered or _has_traces(dark)
         none = strengthen(nothing, dark, 1.0)
         return CropWriting(none, scale, speck, doubtful, covered, origin=origin)
-    ink = binarize(dark, level=level)
+    found = _line_in(binarize(dark, level=level), speck)
+    ink, clean, kept = found.ink, found.clean, found.kept
+    written = _drawn(kept, ink.shape)
+    faint = _has_faint(dark, written, ink & ~clean, level) if kept else _has_traces(dark)
+    # Where a part holds nothing, all of the crop is looked at before anything pale is.
+    if faint and (kept or within is None):
+        paler = _with_paler(dark, level, found, speck)
+        if paler is not None:
+            dark, kept = paler
+            written = _drawn(kept, ink.shape)
+    bordered = len(kept) < len(found.pieces) or not np.array_equal(clean, ink)
+    doubtful = (
+        covered
+        or faint
+        or found.doubtful_lines
+        or found.second_line
+        or found.cut_off
+        or (bordered and any(_may_be_line(piece, h) for piece in kept))
+        or any(piece.box.height >= 0.97 * h for piece in kept)
+    )
+    field = strengthen(written, dark, level)
+    return CropWriting(field, scale, speck, doubtful, bordered, found.second_line, origin)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """What is ink at some level of darkness, without printed lines, and what of it is kept.
+
+    `frame`: the printed rules; `pieces`: all that is no line, `kept`: the line of digits;
+    `doubtful_lines`: a side of a box may have been a digit 1; `second_line`, `cut_off`: others
+    stand above or below, or are cut off beside it.
+    """
+
+    ink: Ink
+    frame: _Frame
+    clean: Ink
+    pieces: Sequence[Component]
+    kept: Sequence[Component]
+    doubtful_lines: bool
+    second_line: bool
+    cut_off: bool
+
+
+def _line_in(ink: Ink, speck: int) -> _Found:
+    """Find the line of digits in ink, and the printed lines beside it."""
+    h, w = ink.shape
     frame = _find_frame(ink)
     clean, doubtful_lines = _without_lines(ink, frame)
-    pieces = components(clean, least_area=max(4, speck * speck // 2), least_side=speck)
+    pieces = _pieces(clean, speck)
     kept, second_line, cut_off = _main_line(pieces, h, w)
     if not np.array_equal(clean, ink):
         kept = _without_rests(kept, frame, h)
-    written = np.zeros(ink.shape, bool)
-    for piece in kept:
+    return _Found(ink, frame, clean, pieces, kept, doubtful_lines, second_line, cut_off)
+
+
+def _with_paler(
+    dark: Darkness, level: float, found: _Found, speck: int
+) -> tuple[Darkness, list[Component]] | None:
+    """Look for digits that are paler than what the level was taken from.
+
+    Print is darker than pencil, and a pen fades. Gives the darkness, with that of the paler
+    strokes raised to the level, and all the pieces of the line; None where nothing is found.
+    """
+    h, w = dark.shape
+    seen = cv2.dilate(found.ink.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    rest = np.where(seen, np.float32(0.0), dark)
+    paler = ridge_darkness(rest)
+    if not LEAST_PALE <= paler < level:
+        return None
+    pale = binarize(rest, level=paler)
+    before = _drawn(found.kept, dark.shape)
+    both = _line_in(pale | before, speck)
+    heights = [piece.box.height for piece in both.kept if not _is_bar(piece, h)]
+    tall = [height for height in heights if height >= 0.45 * max(heights)]
+    if not tall:
+        return None
+    height = float(np.median(tall))
+
+    def is_digit(piece: Component) -> bool:
+        alike = 0.5 * height <= piece.box.height <= 1.35 * height
+        inside = piece.box.left > 1 and piece.box.right < w - 1
+        bar = _is_bar(piece, h) and (bool(found.kept) or piece.box.height < 0.75 * height)
+        return alike and inside and not bar and piece.box.width <= WIDEST * height
+
+    new = [piece for piece in both.kept if not before[piece.at][piece.ink].any()]
+    digits = [piece for piece in new if is_digit(piece)]
+    area = sum(piece.area for piece in digits)
+    if all(_is_bar(piece, h) for piece in digits) or area < 0.5 * sum(p.area for p in new):
+        return None
+    kept = sorted([*found.kept, *digits], key=lambda piece: (piece.box.left, piece.box.top))
+    near = cv2.dilate(pale.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    raised = np.where(near, np.minimum(dark * np.float32(level / paler), 1.0), dark)
+    return raised, kept
+
+
+def _pieces(ink: Ink, speck: int) -> list[Component]:
+    return components(ink, least_area=max(4, speck * speck // 2), least_side=speck)
+
+
+def _drawn(pieces: Sequence[Component], shape: tuple[int, ...]) -> Ink:
+    written = np.zeros(shape, bool)
+    for piece in pieces:
         box = piece.box
         written[box.top : box.bottom, box.left : box.right] |= piece.ink
-    bordered = len(kept) < len(pieces) or not np.array_equal(clean, ink)
-    doubtful = (
-        covered
-        or doubtful_lines
-        or second_line
-        or cut_off
-        or (bordered and any(_may_be_line(piece, h) for piece in kept))
-        or any(piece.box.height >= 0.97 * h for piece in kept)
-        or (_has_faint(dark, written, ink & ~clean, level) if kept else _has_traces(dark))
-    )
-    field = strengthen(written, dark, level)
-    return CropWriting(field, scale, speck, doubtful, bordered, second_line, origin)
+    return written
 
 
 def _has_faint(dark: Darkness, written: Ink, lines: Ink, level: float) -> bool:
@@ -194,9 +279,26 @@ def _find_frame(ink: Ink) -> _Frame:
         else:
             continue
         lines[first:last] |= runs[first:last]
+    if not above and (deep := _border_rule(ink)):
+        top, above = deep, True
+        lines[:deep] |= ink[:deep]
+    if not below and (deep := _border_rule(ink[::-1])):
+        bottom, below = h - deep, True
+        lines[-deep:] |= ink[-deep:]
     if (above or below) and bottom - top > 0.3 * h:
         lines |= _sides(ink, top, bottom, thickness)
     return _Frame(lines, top, bottom, above, below)
+
+
+def _border_rule(ink: Ink) -> int:
+    """Count the rows that a rule takes along the upper border; 0 where there is none."""
+    h, w = ink.shape
+    most = h // 5
+    runs = np.where(ink[:most].all(axis=0), most, ink[:most].argmin(axis=0))
+    short = runs[(runs > 0) & (runs < most)]
+    if len(short) < BORDERED * w:
+        return 0
+    return int(min(most, round(1.3 * float(np.median(short))) + 1))
 
 
 def _sides(ink: Ink, top: int, bottom: int, thickness: int) -> Ink:
@@ -293,7 +395,8 @@ def _main_line(
     -------
     The pieces kept; whether others stand above or below; whether some are cut off beside it.
     """
-    inner = [piece for piece in pieces if not _is_edge(piece.box, h, w)]
+    pieces = [piece for piece in pieces if not _is_box(piece, pieces)]
+    inner = [piece for piece in pieces if not _is_edge(piece, h, w)]
     if not inner:
         return [], False, any(not _is_margin(piece.box, h, w) for piece in pieces)
 
@@ -321,7 +424,7 @@ def _main_line(
         elif piece.box.height > 0.35 * height and piece.box.width > 0.1 * height:
             second_line = True
     for piece in pieces:
-        cut_off = _is_edge(piece.box, h, w) and not _is_margin(piece.box, h, w)
+        cut_off = _is_edge(piece, h, w) and not _is_margin(piece.box, h, w)
         overlap = min(bottom, piece.box.bottom) - max(top, piece.box.top)
         lost |= cut_off and overlap > 0.4 * height
     return kept, second_line, lost
@@ -335,11 +438,43 @@ def _is_margin(box: Box, h: int, w: int) -> bool:
     return upright or (at_end and box.width > 0.85 * w)
 
 
-def _is_edge(box: Box, h: int, w: int) -> bool:
+def _is_edge(piece: Component, h: int, w: int) -> bool:
     """Say whether a piece is a margin, or a small rest cut off at the side of the crop."""
-    if _is_margin(box, h, w):
+    box = piece.box
+    if _is_margin(box, h, w) or _is_shadow(piece, h, w):
         return True
     at_side = box.left <= 0 or box.right >= w
     at_end = box.top <= 0 or box.bottom >= h
     flat = at_end and box.height < 0.22 * h
     return (at_side and box.width < 0.07 * h and box.height < 0.6 * h) or flat
+
+
+def _is_shadow(piece: Component, h: int, w: int) -> bool:
+    """Say whether a narrow piece runs all along a side of the crop: a margin with a shadow."""
+    sides = [
+        column
+        for column, there in ((0, piece.box.left <= 0), (-1, piece.box.right >= w))
+        if there
+    ]
+    along = max((int(piece.ink[:, column].sum()) for column in sides), default=0)
+    return along > 0.85 * h and piece.box.width < 0.2 * w
+
+
+def _is_box(piece: Component, pieces: Sequence[Component]) -> bool:
+    """Say whether a piece is a printed box: along its four sides alone, around another."""
+    box = piece.box
+    room = max(2, round(0.12 * min(box.width, box.height)))
+    if 2 * room >= min(box.width, box.height):
+        return False
+    within = [
+        one
+        for one in pieces
+        if box.left + room <= one.box.left
+        and one.box.right <= box.right - room
+        and box.top + room <= one.box.top
+        and one.box.bottom <= box.bottom - room
+    ]
+    if not any(one.box.height > 0.3 * box.height for one in within):
+        return False
+    inside = np.count_nonzero(piece.ink[room:-room, room:-room])
+    return bool(inside < 0.1 * piece.area)

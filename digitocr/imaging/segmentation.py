@@ -25,6 +25,7 @@ Intensity = NDArray[np.uint8]
 MAIN_WEIGHT = 0.2  # prior that the small pieces of a position do not belong to its digit
 MOST_PIECES = 6  # of one digit in an open field
 WIDEST_DIGIT = 1.45  # width over the height of the line of digits
+WIDEST_WHOLE = 1.9  # the same of one that is a single component
 SLANTS = np.linspace(-0.3, 0.9, 25)
 CLEAR_GAIN = 1.25  # by which a lean must be better than none
 NARROW, WIDE = 0.75, 0.95  # widths over height: of a digit that is not cut, of one that may be
@@ -40,6 +41,11 @@ class Component:
     box: Box
     area: int
     ink: Ink
+
+    @property
+    def at(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        return slice(self.box.top, self.box.bottom), slice(self.box.left, self.box.right)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -365,24 +371,30 @@ def segment_open(
         found = [piece for piece in found if not _reaches_in(piece, box, height)]
     slant = slant_of(found, height)
     pieces: list[_Piece] = []
-    for component in found:
+    for place, component in enumerate(found):
         parts, width = _cut_wide(component, height, slant)
         cut = _cut_weight(width, height) if len(parts) > 1 else 1.0
         pieces += [
-            _Piece(part, cut if i else 1.0, cut if i < len(parts) - 1 else 1.0)
+            _Piece(part, place, cut if i else 1.0, cut if i < len(parts) - 1 else 1.0)
             for i, part in enumerate(parts)
         ]
     pieces.sort(key=lambda p: (p.part.box.left + p.part.box.right, p.part.box.left))
     baseline = _baseline([piece.part for piece in pieces], height)
     glyphs: list[Glyph] = []
     for start in range(len(pieces)):
-        for end in range(start + 1, min(len(pieces), start + MOST_PIECES) + 1):
+        for end in range(start + 1, len(pieces) + 1):
             run = [piece.part for piece in pieces[start:end]]
-            if end - start > 1 and bounds(run).width > WIDEST_DIGIT * height:
+            width = bounds(run).width
+            if end - start > 1 and width > WIDEST_WHOLE * height:
                 break
+            whole = pieces[start].left_cut == 1.0 and pieces[end - 1].right_cut == 1.0
+            single = whole and len({piece.component for piece in pieces[start:end]}) == 1
+            if end - start > 1 and width > WIDEST_DIGIT * height and not single:
+                continue
+            if end - start > MOST_PIECES and not whole:
+                continue
             if end - start > 1 and _apart(run, height):
                 continue
-            whole = pieces[start].left_cut == 1.0 and pieces[end - 1].right_cut == 1.0
             mark = _open_mark(run, height, baseline) if whole else None
             plain = glyph(field, start, end, run, mark=mark, whole=whole)
             glyphs.append(replace(plain, weight=_run_weight(pieces[start:end])))
@@ -392,9 +404,13 @@ def segment_open(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Piece:
-    """A piece of ink between cuts, and how likely a cut through ink is at its two sides."""
+    """A piece of ink between cuts, and how likely a cut through ink is at its two sides.
+
+    `component`: of which component of the field it is a part.
+    """
 
     part: Component
+    component: int
     left_cut: float
     right_cut: float
 
@@ -430,10 +446,25 @@ def _run_weight(run: Sequence[_Piece]) -> float:
 
 
 def digit_height(pieces: Sequence[Component]) -> int:
-    """Estimate the height of the digits of a line: the upper middle of its taller pieces."""
-    heights = np.array(sorted(p.box.height for p in pieces))
+    """Estimate the height of the digits of a line: the upper middle of its taller pieces.
+
+    What stands above another piece is of one digit with it: the upper half of a broken 5.
+    """
+    heights = np.array(sorted(_stacked_height(piece, pieces) for piece in pieces))
     tall = heights[heights >= 0.45 * heights[-1]]
     return max(6, int(np.median(tall)))
+
+
+def _stacked_height(piece: Component, pieces: Sequence[Component]) -> int:
+    """Measure a piece with what is about as wide, and stands above or below it."""
+    own = piece.box
+    stacked = [
+        other.box
+        for other in pieces
+        if min(own.right, other.box.right) - max(own.left, other.box.left)
+        > 0.5 * max(own.width, other.box.width)
+    ]
+    return max(box.bottom for box in stacked) - min(box.top for box in stacked)
 
 
 def _baseline(pieces: Sequence[Component], height: int) -> float:

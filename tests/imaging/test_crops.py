@@ -117,6 +117,49 @@ def test_a_faint_digit_beside_dark_ones_is_in_doubt():
     assert found.doubtful or len(pieces(found)) > len(pieces(find(crop("5 063"))))
 
 
+def test_a_faint_digit_beside_dark_ones_is_written_too():
+    gray = crop("5206  ", shade=30)
+    cv2.putText(gray, "3", (155, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.6, 140, 4)
+    assert len(pieces(find(gray))) == 5
+
+
+@pytest.mark.parametrize("shade", [110, 150, 185])
+def test_pale_digits_in_a_black_box_are_written(shade):
+    gray = crop("527", h=90, shade=shade, left=30)
+    cv2.rectangle(gray, (8, 8), (gray.shape[1] - 9, 82), 0, 4)
+    found = find(gray)
+    assert [p.box.width > 15 for p in pieces(found)] == [True] * 3
+    assert found.lined
+
+
+def test_a_box_around_a_digit_is_no_digit():
+    gray = crop("52   ", h=90)
+    cv2.putText(gray, "6", (118, 60), cv2.FONT_HERSHEY_SIMPLEX, 1.2, 40, 3)
+    cv2.rectangle(gray, (106, 15), (153, 75), 40, 2)
+    found = find(gray)
+    assert len(pieces(found)) == 3
+    assert all(piece.box.height < 60 for piece in pieces(found))
+
+
+@pytest.mark.parametrize("tilt", [0, 2])
+def test_a_rule_at_the_border_takes_no_digit_along(tilt):
+    gray = crop("52   ", h=90, shade=30)
+    h, w = gray.shape
+    cv2.line(gray, (0, h - 4), (w - 1, h - 4 - tilt), 30, 9)
+    cv2.putText(gray, "7", (110, 82), cv2.FONT_HERSHEY_SIMPLEX, 1.8, 30, 4)
+    assert len(pieces(find(gray))) == 3
+
+
+def test_a_shadow_along_the_side_is_no_digit():
+    gray = crop("527", h=90)
+    w = gray.shape[1]
+    gray[:, w - 9 :] = 60
+    gray[30:60, w - 11 :] = 60
+    found = find(gray)
+    assert len(pieces(found)) == 3
+    assert found.doubtful
+
+
 def test_a_number_too_faint_to_read_is_no_blank():
     for shade in range(150, 232, 8):
         found = find(crop(shade=shade, paper=240))

@@ -303,6 +303,23 @@ def test_the_height_of_digits_is_not_that_of_their_marks():
     assert digit_height(components(drawn > 0)) == tall
 
 
+def test_the_height_of_a_broken_digit_is_that_of_its_parts():
+    drawn = digit(digit(canvas(), "5", 15), "5", 90)
+    tall = digit_height(components(drawn > 0))
+    rows = np.flatnonzero(drawn.any(1))
+    middle = (int(rows[0]) + int(rows[-1])) // 2
+    drawn[middle - 2 : middle + 2] = 0
+    assert digit_height(components(drawn > 0)) == tall
+
+
+def test_a_wide_digit_is_looked_at_whole():
+    drawn = canvas()
+    cv2.ellipse(drawn, (140, 50), (60, 22), -20, 0, 360, 255, 5)
+    cv2.line(drawn, (30, 15), (30, 85), 255, 5)
+    lattice = open_(drawn)
+    assert any(glyph.box.width > 115 for glyph in lattice.glyphs)
+
+
 @given(st.text("0123456789", min_size=1, max_size=6), st.integers(20, 45), st.integers(2, 6))
 @settings(max_examples=40, deadline=None)
 def test_the_lattice_covers_all_ink_and_every_cut_can_be_reached(text, pitch, pen):
