@@ -16,7 +16,7 @@ import numpy as np
 from digitocr import resources
 from digitocr.imaging.crops import CropWriting, find_crop_writing
 from digitocr.imaging.segmentation import segment_open, with_crosses
-from digitocr.imaging.strips import find_lines, find_small_line
+from digitocr.imaging.strips import find_lines, find_small_line, look_elsewhere
 from digitocr.recognition import checks, combining
 from digitocr.recognition.acceptance import Acceptance, least_digit, reasons_against
 from digitocr.recognition.classifier import Model, classify_glyphs, load_model
@@ -24,6 +24,7 @@ from digitocr.recognition.combining import Evidence
 from digitocr.recognition.ctc import (
     DIGITS,
     Frames,
+    best_texts,
     digit_frames,
     text_probabilities,
 )
@@ -72,6 +73,8 @@ def load_readers(settings: Settings) -> tuple[Model, SequenceModel | None]:
 MOST_LINES = 4  # of writing in a tall crop that are looked at
 LATTICE_SURE = 0.5  # probability from which on it is asked whether it agrees, in cells
 LINE_ROOM = 0.25  # of the height of a line: what the recognizer sees around it
+LEAST_ELSEWHERE = 0.5  # probability of a number that is found there
+MOST_OF_CROP = 0.8  # of its area: a line that takes more is all of it
 MOST_BLANK = 0.8  # probability that a line says no number: if all say so more surely, the first
 
 
@@ -245,13 +248,48 @@ def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeRea
     found = []
     for of_crop in lines:
         said = [WholeReading(line.box, next(frames)) for line in of_crop]
-        blank = [float(text_probabilities(one.frames, [""])[0]) for one in said]
+        blank = [_blank(one.frames) for one in said]
         best = int(np.argmin(blank)) if min(blank) < MOST_BLANK else 0
         line = said[best].line
         written = [one.line for i, one in enumerate(said) if blank[i] < MOST_BLANK]
         others = [one for one in written if _is_beside(one, line)]
         found.append(replace(said[best], alone=not others if len(said) > 1 else None))
-    return found
+    return _look_elsewhere(images, found, sequence)
+
+
+def _look_elsewhere(
+    images: Sequence[Gray], found: Sequence[WholeReading], sequence: SequenceModel
+) -> list[WholeReading]:
+    """Look elsewhere in the crops whose line says no number: it may be a rule."""
+    blank = [
+        place
+        for place, (image, one) in enumerate(zip(images, found, strict=True))
+        if one.line.area < MOST_OF_CROP * image.size and _is_blank(one.frames)
+    ]
+    lines = [look_elsewhere(images[place], found[place].line) for place in blank]
+    frames = iter(sequence.read([line.strip for of_crop in lines for line in of_crop]))
+    looked = list(found)
+    for place, of_crop in zip(blank, lines, strict=True):
+        for line in of_crop:
+            said = WholeReading(line.box, next(frames))
+            best = best_texts(said.frames)[0]
+            if (
+                best.text
+                and best.probability >= LEAST_ELSEWHERE
+                and looked[place] is found[place]
+            ):
+                looked[place] = said
+    return looked
+
+
+def _is_blank(frames: Frames) -> bool:
+    """Say whether no digit is the likeliest in any frame."""
+    return not (frames.argmax(axis=1) < len(DIGITS)).any()
+
+
+def _blank(frames: Frames) -> float:
+    """Say how probable it is that there is no number."""
+    return float(text_probabilities(frames, [""])[0])
 
 
 def _is_beside(line: Box, other: Box) -> bool:

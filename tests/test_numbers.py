@@ -11,7 +11,7 @@ from digitocr.errors import ModelError
 from digitocr.recognition.acceptance import Acceptance
 from digitocr.recognition.classifier import Model
 from digitocr.recognition.combining import FEATURES, Combination, Combinations
-from digitocr.recognition.ctc import BLANK, COLUMNS
+from digitocr.recognition.ctc import BLANK, COLUMNS, best_texts
 from digitocr.recognition.sequence import SequenceCard, SequenceModel
 from digitocr.settings import Settings
 from digitocr.types import Box, FieldType, ModelCard
@@ -165,6 +165,18 @@ def test_a_text_that_only_the_second_reader_proposes_has_its_digits_shown(model)
 @pytest.fixture(scope="module")
 def shipped():
     return numbers.load_readers(Settings())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["52063", "9171", "2604"])
+def test_a_pale_number_on_a_dark_dotted_rule_is_found(shipped, text):
+    image = 255 - (255 - np.pad(number(text), ((0, 30), (0, 0)), mode="edge")) // 4
+    for x in range(4, image.shape[1] - 8, 12):
+        cv2.rectangle(image, (x, 100), (x + 6, 108), 0, -1)
+    _, sequence = shipped
+    (found,) = numbers.read_whole([image], sequence)
+    assert found.line.top < 40
+    assert best_texts(found.frames)[0].text == text
 
 
 @pytest.mark.slow

@@ -71,19 +71,57 @@ def find_lines(
         busy = _writing(small, paper, least_contrast, most=most)
         boxes += [box for box in busy if all(_shared(box, one) <= 0.5 for one in boxes)]
     for box in boxes[:most]:
-        width = round(box.width * HEIGHT / box.height)
-        width = min(max(width, HEIGHT // 2), WIDTHS[-1])
         top, left = int(box.top / shrink), int(box.left / shrink)
         bottom = max(top + 1, round(box.bottom / shrink))
         right = max(left + 1, round(box.right / shrink))
-        line = _resized(gray[top:bottom, left:right], width, HEIGHT)
-        behind = _resized(paper[box.top : box.bottom, box.left : box.right], width, HEIGHT)
-        written: NDArray[np.uint8] = cv2.subtract(behind, line)
-        full = _full_ink(written, least_contrast)
-        strip: Strip = cv2.convertScaleAbs(written, alpha=255 / full)
-        h, w = gray.shape
-        found.append(WrittenLine(Box(left, top, min(right, w), min(bottom, h)), strip))
+        line = Box(left, top, right, bottom)
+        behind = paper[box.top : box.bottom, box.left : box.right]
+        found.append(_written(gray, line, behind, least_contrast))
     return tuple(found)
+
+
+def look_elsewhere(
+    gray: Gray, line: Box, *, least_contrast: int = 20, least: float = 0.3, over: float = 0.15
+) -> tuple[WrittenLine, ...]:
+    """Give what else may be the line of writing, where what was found is none.
+
+    A dark or a dotted rule may have been taken for it: what is above or below is looked at for
+    itself, and all of the crop.
+
+    Parameters
+    ----------
+    line
+        What was found.
+    least
+        Of the crop's height: a lower part is not looked at.
+    over
+        Of the height of `line`: the room around it, which belongs to both.
+    """
+    h, w = gray.shape
+    room = round(over * line.height)
+    top, bottom = max((0, line.top + room), (line.bottom - room, h), key=lambda s: s[1] - s[0])
+    found = []
+    if least * h <= bottom - top < h:
+        inner = find_lines(gray[top:bottom], least_contrast=least_contrast)[0]
+        found.append(WrittenLine(inner.box.moved(0, top), inner.strip))
+    small, _ = _shrunken(gray)
+    found.append(_written(gray, Box(0, 0, w, h), _paper(small), least_contrast))
+    return tuple(found)
+
+
+def _written(gray: Gray, line: Box, paper: Gray, least_contrast: int) -> WrittenLine:
+    """Make the strip of a line, `paper` being what is behind it, of any size."""
+    width = round(line.width * HEIGHT / line.height)
+    width = min(max(width, HEIGHT // 2), WIDTHS[-1])
+    inked = gray[line.top : line.bottom, line.left : line.right]
+    written: NDArray[np.uint8] = cv2.subtract(
+        _resized(paper, width, HEIGHT), _resized(inked, width, HEIGHT)
+    )
+    full = _full_ink(written, least_contrast)
+    strip: Strip = cv2.convertScaleAbs(written, alpha=255 / full)
+    h, w = gray.shape
+    inside = Box(line.left, line.top, min(line.right, w), min(line.bottom, h))
+    return WrittenLine(inside, strip)
 
 
 def find_small_line(gray: Gray, *, most: float = 0.5, trim: float = 0.1) -> Box | None:
