@@ -16,7 +16,7 @@ import numpy as np
 from digitocr import resources
 from digitocr.imaging.crops import CropWriting, find_crop_writing
 from digitocr.imaging.segmentation import segment_open, with_crosses
-from digitocr.imaging.strips import find_lines, find_small_line, look_elsewhere
+from digitocr.imaging.strips import find_lines, find_small_line, is_tall, look_elsewhere
 from digitocr.recognition import checks, combining
 from digitocr.recognition.acceptance import Acceptance, least_digit, reasons_against
 from digitocr.recognition.classifier import Model, classify_glyphs, load_model
@@ -74,6 +74,8 @@ MOST_LINES = 4  # of writing in a tall crop that are looked at
 LATTICE_SURE = 0.5  # probability from which on it is asked whether it agrees, in cells
 LINE_ROOM = 0.25  # of the height of a line: what the recognizer sees around it
 LEAST_ELSEWHERE = 0.5  # probability of a number that is found there
+LEAST_LONGER = 0.2  # probability of a longer number, for which a line is doubted
+LEAST_OF_HEIGHT = 0.3  # of a tall crop: a lower line is that of a small number in a cell
 MOST_OF_CROP = 0.8  # of its area: a line that takes more is all of it
 MOST_BLANK = 0.8  # probability that a line says no number: if all say so more surely, the first
 
@@ -230,7 +232,8 @@ def evidence(image: Gray, found: LatticeReading) -> Evidence:
 class WholeReading:
     """What the sequence network says of a crop, and in which part of it.
 
-    `alone`: no other line of the crop may be a number too; None where only one was looked at.
+    `alone`: nothing else in the crop may be of a number too; None where only one line was
+    looked at.
     """
 
     line: Box
@@ -254,7 +257,7 @@ def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeRea
         written = [one.line for i, one in enumerate(said) if blank[i] < MOST_BLANK]
         others = [one for one in written if _is_beside(one, line)]
         found.append(replace(said[best], alone=not others if len(said) > 1 else None))
-    return _look_elsewhere(images, found, sequence)
+    return _doubt_shorter(images, _look_elsewhere(images, found, sequence), sequence)
 
 
 def _look_elsewhere(
@@ -280,6 +283,31 @@ def _look_elsewhere(
             ):
                 looked[place] = said
     return looked
+
+
+def _doubt_shorter(
+    images: Sequence[Gray], found: Sequence[WholeReading], sequence: SequenceModel
+) -> list[WholeReading]:
+    """Doubt the line of a tall crop where all of the crop says a longer number.
+
+    A digit at the side, a large one, a 1 like the side of a cell, may stand beside the line.
+    """
+    large = [
+        place
+        for place, (image, one) in enumerate(zip(images, found, strict=True))
+        if is_tall(image)
+        and LEAST_OF_HEIGHT * image.shape[0] <= one.line.height
+        and one.line.area < MOST_OF_CROP * image.size
+        and not _is_blank(one.frames)
+    ]
+    lines = [look_elsewhere(images[place], found[place].line)[-1] for place in large]
+    doubted = list(found)
+    for place, frames in zip(large, sequence.read([one.strip for one in lines]), strict=True):
+        best = best_texts(frames)[0]
+        shorter = len(best_texts(found[place].frames)[0].text) < len(best.text)
+        if shorter and best.probability >= LEAST_LONGER:
+            doubted[place] = replace(found[place], alone=False)
+    return doubted
 
 
 def _is_blank(frames: Frames) -> bool:
@@ -340,7 +368,8 @@ def weigh(
     if sequence.recognizer is None or three is None or allowed[0].probability >= sure:
         return allowed
     frames = sequence.recognizer.read(line_of(image, whole.line))
-    found = combine(found, frames, evidence, three)
+    of = combining.opinions(decoded, whole.frames, min_length=min_length, max_length=max_length)
+    found = combine(found, frames, combining.with_both(evidence, of), three)
     if not printed_cells:
         return found
     # It sees what is printed in the cells, a guide like an 8: it may confirm, and no more.

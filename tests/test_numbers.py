@@ -8,6 +8,7 @@ import pytest
 import digitocr
 from digitocr import numbers, synth
 from digitocr.errors import ModelError
+from digitocr.imaging import strips
 from digitocr.recognition.acceptance import Acceptance
 from digitocr.recognition.classifier import Model
 from digitocr.recognition.combining import FEATURES, Combination, Combinations
@@ -177,6 +178,26 @@ def test_a_pale_number_on_a_dark_dotted_rule_is_found(shipped, text):
     (found,) = numbers.read_whole([image], sequence)
     assert found.line.top < 40
     assert best_texts(found.frames)[0].text == text
+
+
+@pytest.mark.slow
+def test_a_line_that_holds_but_a_part_of_the_digits_is_not_accepted(shipped, monkeypatch):
+    image = np.pad(number("20"), ((0, 60), (0, 0)), mode="edge")
+    half = image[:100, :80].copy()
+    part = strips.find_lines(half)
+
+    def find_half(gray, *, most=1):
+        return part if most > 1 else strips.find_lines(gray)
+
+    model, sequence = shipped
+    assert numbers.read_whole([image], sequence)[0].alone is not False
+    monkeypatch.setattr(numbers, "find_lines", find_half)
+    (found,) = numbers.read_whole([image], sequence)
+    assert best_texts(found.frames)[0].text == "2"
+    assert found.alone is False
+    reading = read_number(image, model, sequence=sequence)
+    assert not reading.accepted
+    assert "junk" in reading.reasons or reading.text == "20"
 
 
 @pytest.mark.slow

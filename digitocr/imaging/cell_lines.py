@@ -20,6 +20,7 @@ GAP = 1.2  # of a line's height, between two components of it
 BLACK = 0.6  # of the paper's gray: what is darker at the side of a crop is margin
 CUT_OFF = 0.3  # what a line counts for that the crop cuts off
 BESIDE_MARGIN = 0.6
+LARGEST = 0.9  # of a crop's height, that a digit may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,8 @@ def _components(
     parts = []
     for (left, top, wide, high, area), weight in zip(stats[1:], sums[1:], strict=True):
         box = Box(int(left), int(top), int(left + wide), int(top + high))
-        if area < 6 or not max(4.0, 0.02 * h) <= high <= 0.6 * h:
+        digit = 0.25 * high <= wide <= 1.2 * high and (top > 0 or box.bottom < h)
+        if area < 6 or not max(4.0, 0.02 * h) <= high <= (LARGEST if digit else 0.6) * h:
             continue
         if wide > 3.5 * high and high < 0.05 * h:  # a piece of a rule
             continue

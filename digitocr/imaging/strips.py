@@ -140,13 +140,19 @@ def find_small_line(gray: Gray, *, most: float = 0.5, trim: float = 0.1) -> Box 
     -------
     The line, with little room around it; None where the crop is about as high as its line.
     """
-    if not _is_tall(gray):
+    if not is_tall(gray):
         return None
     line = find_lines(gray)[0].box
     if line.height > most * gray.shape[0]:
         return None
     less = min(round(trim * line.height), (min(line.width, line.height) - 1) // 2)
     return Box(line.left + less, line.top + less, line.right - less, line.bottom - less)
+
+
+def is_tall(gray: Gray) -> bool:
+    """Say whether a crop is so tall that its line of writing may be a small part of it."""
+    h, w = gray.shape
+    return bool(h > 0.8 * w)
 
 
 def _shrunken(gray: Gray, *, height: int = 64, area: int = 64 * 192) -> tuple[Gray, float]:
@@ -158,7 +164,7 @@ def _shrunken(gray: Gray, *, height: int = 64, area: int = 64 * 192) -> tuple[Gr
 
 def _stand_out(small: Gray, *, most: int, margin: float = 0.2, side: float = 0.4) -> list[Box]:
     """Find the lines of a tall crop by their components; `margin`, `side` as in `_writing`."""
-    if not _is_tall(small):
+    if not is_tall(small):
         return []
     h, w = small.shape
     found = []
@@ -167,11 +173,6 @@ def _stand_out(small: Gray, *, most: int, margin: float = 0.2, side: float = 0.4
         left, top = max(0, line.left - out), max(0, line.top - up)
         found.append(Box(left, top, min(w, line.right + out), min(h, line.bottom + up)))
     return found
-
-
-def _is_tall(gray: Gray) -> bool:
-    h, w = gray.shape
-    return bool(h > 0.8 * w)
 
 
 def _shared(a: Box, b: Box) -> float:
@@ -195,7 +196,7 @@ def _writing(
     """
     dark: NDArray[np.uint8] = cv2.subtract(paper, small)
     h, w = dark.shape
-    tall = _is_tall(small)
+    tall = is_tall(small)
     if tall:
         # A cell of a register: the scanner's black margin, and lines along its sides.
         margins = (paper < 0.45 * np.quantile(paper, 0.9)).astype(np.uint8)

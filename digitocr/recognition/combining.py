@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,10 +36,12 @@ from digitocr.recognition.decoding import Decoded
 
 FEATURES = (
     "constant", "share", "lattice", "sequence", "lattice_against", "sequence_against", "agree",
-    "doubtful", "lined", "least_digit", "digits",
+    "doubtful", "lined", "least_digit", "digits", "share_sure", "lattice_sure",
+    "sequence_sure", "by_lattice", "by_sequence", "by_lattice_sure", "by_sequence_sure",
 )  # fmt: skip
 POWERS = ("lattice_power", "sequence_power", "lattice_floor", "sequence_floor", "neither")
 MOST_LOGIT = 9.0
+SURE = 3.0  # log-odds from which on certainty counts for more, or less: the `…_sure`
 _KINDS = ("crops", "cells")
 
 
@@ -49,12 +51,14 @@ class Evidence:
 
     `doubtful`: more than dust and lines was left out of the ink, or strokes are too faint.
     `lined`: lines were left out of a crop, or writing runs out of a field. `least` is the
-    confidence of the least sure digit on the lattice's path of a text.
+    confidence of the least sure digit on the lattice's path of a text. `before`, where a third
+    opinion is weighed: the log-odds that lattice and sequence network gave each text.
     """
 
     doubtful: bool
     lined: bool
     least: Mapping[str, float]
+    before: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,12 +209,17 @@ def features(
     """Describe the best text, in the order of `FEATURES`."""
     text = of.texts[best]
     first = int(of.lattice.argmax()), int(of.sequence.argmax())
+    odds = (
+        _log_odds(float(share[best])),
+        _log_odds(math.exp(of.lattice[best])),
+        _log_odds(math.exp(of.sequence[best])),
+    )
+    unknown = (-MOST_LOGIT, -MOST_LOGIT) if evidence.before else (0.0, 0.0)
+    before = evidence.before.get(text, unknown)
     return np.array(
         [
             1.0,
-            _log_odds(float(share[best])),
-            _log_odds(math.exp(of.lattice[best])),
-            _log_odds(math.exp(of.sequence[best])),
+            *odds,
             0.0 if best == first[0] else _log_odds(math.exp(of.lattice[first[0]])),
             0.0 if best == first[1] else _log_odds(math.exp(of.sequence[first[1]])),
             first == (best, best),
@@ -218,8 +227,18 @@ def features(
             evidence.lined,
             math.log(max(evidence.least.get(text, 1.0), 1e-6)),
             len(text) / 5,
+            *(max(one - SURE, 0.0) for one in odds),
+            *before,
+            *(max(one - SURE, 0.0) for one in before),
         ]
     )
+
+
+def with_both(evidence: Evidence, of: Opinions) -> Evidence:
+    """Add what lattice and sequence network say, for when a third opinion is weighed."""
+    said = zip(of.texts, of.lattice, of.sequence, strict=True)
+    before = {text: (_log_odds(math.exp(a)), _log_odds(math.exp(b))) for text, a, b in said}
+    return replace(evidence, before=before)
 
 
 def _log_odds(share: float) -> float:

@@ -130,11 +130,15 @@ def decode(
         return ()
     # Among the texts, the share of the weight; over that, whether these are digits at all.
     total = sum(weight for _, weight, _ in texts)
-    found = []
+    found: list[Decoded] = []
+    last_kept = 0.0  # probability of the least of those that are given back
     for text, weight, way in sorted(texts, key=lambda entry: (-entry[1], entry[0]))[:beam]:
-        if weight > 0.0:
-            path = _steps(way, lattice)
-            found.append(Decoded(text, weight / total * _all_digits(path, rows), path))
+        if weight <= 0.0 or weight / total < last_kept:
+            break
+        path = _steps(way, lattice)
+        found.append(Decoded(text, weight / total * _all_digits(path, rows), path))
+        if len(found) >= keep:
+            last_kept = sorted(one.probability for one in found)[-keep]
     return tuple(sorted(found, key=lambda one: (-one.probability, one.text))[:keep])
 
 

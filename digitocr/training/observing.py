@@ -116,8 +116,12 @@ def ask_third(
     with watch("Asking the recognizer", len(jobs), unit=f"{_CHUNK}-crop part") as advance:
         for job, frames in zip(jobs, pictures.draw_all(_recognize, None, lines), strict=True):
             for place, one in zip(job, frames, strict=True):
-                opinions = combining.opinions(both[place], one)
-                found[place] = replace(seen[place], opinions=opinions)
+                before = seen[place]
+                found[place] = replace(
+                    before,
+                    opinions=combining.opinions(both[place], one),
+                    evidence=combining.with_both(before.evidence, before.opinions),
+                )
             advance("")
     return found
 

@@ -31,7 +31,7 @@ from digitocr.training.export import KERAS_FILE
 from digitocr.training.line_scores import best_text, measure, report
 from digitocr.training.lines import Line, compose_lines, jitter
 from digitocr.training.pictures import Kind, Watch, unwatched
-from digitocr.training.sequence_networks import ARCHITECTURES, GATE
+from digitocr.training.sequence_networks import ARCHITECTURES, DEEPER, GATE
 from digitocr.training.train import CHECKPOINT, KeepBest, one_cycle
 from digitocr.types import STRIP_HEIGHT, STRIP_WIDTHS
 
@@ -141,9 +141,9 @@ def train(
 
 
 def _weights_of(folder: Path, network: Any) -> list[Any]:
-    """Load the weights of a model folder of the same architecture, perhaps without its gates.
+    """Load the weights of a model folder of the same architecture, perhaps of an older make.
 
-    Gates that it has not stay as they are in `network`.
+    Layers that came later stay as they are in `network`.
     """
     file = folder / KERAS_FILE
     try:
@@ -152,14 +152,12 @@ def _weights_of(folder: Path, network: Any) -> list[Any]:
         cause = " ".join(str(error).split())[:160]
         raise ModelError(f"{file}: {cause}; --start wants a model folder") from error
     ours = [(layer.name, one) for layer in network.layers for one in layer.get_weights()]
-    if len(found) < len(ours):
-        left = iter(found)
-        found = [one if name.startswith(GATE) else next(left, None) for name, one in ours]
-    if [np.shape(one) for one in found] != [one.shape for _, one in ours]:
-        raise ModelError(
-            f"{file}: is not a {network.name}; start from one, or leave --start out"
-        )
-    return found
+    for later in ((), (DEEPER,), (DEEPER, GATE)):
+        known = [one for name, one in ours if not name.startswith(later)]
+        if [np.shape(one) for one in found] == [one.shape for one in known]:
+            left = iter(found)
+            return [one if name.startswith(later) else next(left) for name, one in ours]
+    raise ModelError(f"{file}: is not a {network.name}; start from one, or leave --start out")
 
 
 def _started_from(folder: Path | None) -> dict[str, Any] | None:

@@ -1,12 +1,14 @@
 """What a folder costs: pages a second, CPU a page and peak memory of `digitocr process`.
 
-    python tests/bench/folder.py [--pages N]
+    python tests/bench/folder.py [--pages N] [--growth]
 
-The same filled form at 300 dpi, gray JPEG, N times with another corner, so that each file is
-another document. Start-up is in the times. With one worker process, then with two.
+The same filled form at 300 dpi, gray JPEG, N times with another comment, so that each file is
+another document. Start-up is in the times. With one worker process, then with two; or, to see
+how it grows, N, 10 N and 100 N pages with two.
 """
 
 import argparse
+import io
 import os
 import subprocess
 import sys
@@ -28,13 +30,16 @@ def save_copies(folder: Path, count: int) -> None:
     form = templates.load(SAMPLES / "clinic-tally")
     rng = np.random.default_rng(1)
     page = fill.fill(form, values.draw_values(form, rng), rng, dpi=DPI)
+    encoded = io.BytesIO()
+    Image.fromarray(page).save(encoded, "JPEG", quality=85, dpi=(DPI, DPI))
+    start, rest = encoded.getvalue()[:2], encoded.getvalue()[2:]
     for number in range(count):
-        page[:16, :16], page[:16, 16:32] = divmod(number, 16)[0] * 8, number % 16 * 8
-        Image.fromarray(page).save(folder / f"{number:04d}.jpg", quality=85, dpi=(DPI, DPI))
+        comment = b"\xff\xfe\x00\x08%06d" % number  # a segment of JPEG, of eight bytes
+        (folder / f"{number:06d}.jpg").write_bytes(start + comment + rest)
 
 
 def measure(scans: Path, workers: int, count: int) -> None:
-    database = f"sqlite:///{scans.parent / f'{workers}.db'}"
+    database = f"sqlite:///{scans.parent / f'{workers}-{count}.db'}"
     command = [sys.executable, "-m", "digitocr.cli", "process", str(scans), "--quiet"]
     command += ["--forms", str(SAMPLES), "--database", database, "--workers", str(workers)]
     began = time.perf_counter()
@@ -45,7 +50,7 @@ def measure(scans: Path, workers: int, count: int) -> None:
         sys.exit(f"process left with {os.waitstatus_to_exitcode(status)}")
     cpu = usage.ru_utime + usage.ru_stime
     print(
-        f"{workers} worker(s): {seconds:.1f} s, {count / seconds:.1f} pages/s, "
+        f"{count} pages, {workers} worker(s): {seconds:.1f} s, {count / seconds:.1f} pages/s, "
         f"{cpu / count:.2f} s CPU a page, {usage.ru_maxrss / 1024:.0f} MB a process at most"
     )
 
@@ -53,12 +58,17 @@ def measure(scans: Path, workers: int, count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pages", type=int, default=100)
-    count = parser.parse_args().pages
-    with tempfile.TemporaryDirectory() as scratch:
-        scans = Path(scratch, "scans")
-        scans.mkdir()
-        save_copies(scans, count)
-        for workers in (1, 2):
+    parser.add_argument("--growth", action="store_true", help="N, 10 N and 100 N pages")
+    arguments = parser.parse_args()
+    few = arguments.pages
+    runs = [(count, 2) for count in (few, 10 * few, 100 * few)]
+    if not arguments.growth:
+        runs = [(few, 1), (few, 2)]
+    for count, workers in runs:
+        with tempfile.TemporaryDirectory() as scratch:
+            scans = Path(scratch, "scans")
+            scans.mkdir()
+            save_copies(scans, count)
             measure(scans, workers, count)
 
 

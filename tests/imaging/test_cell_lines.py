@@ -43,6 +43,15 @@ def test_one_small_number_is_found_beside_a_margin_that_leans(text, lean):
     assert holds(found[0], written), (found, written)
 
 
+@pytest.mark.parametrize("foot", [50, 54])
+def test_a_large_digit_is_of_one_line_with_a_smaller_one(foot):
+    gray = cell(height=60, width=62)
+    small = put(gray, "9", 8, 42, size=1.0)
+    large = put(gray, "6", 28, foot, size=1.9)
+    (found, *_) = find_cell_lines(gray, most=3)
+    assert holds(found, (small[0], min(small[1], large[1]), large[2], large[3]))
+
+
 def test_one_faint_digit_is_found_in_grainy_paper():
     for seed in range(5):
         gray = cell()

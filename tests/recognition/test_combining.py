@@ -77,6 +77,40 @@ def test_what_was_left_out_lowers_the_confidence_as_it_was_fitted():
     assert doubtful < clear
 
 
+def test_of_a_third_opinion_it_counts_what_both_said_before():
+    weighed = Combination(
+        1.0, 1.0, 1e-3, 1e-3, -12.0,
+        tuple({"share": 1.0, "by_sequence": 0.5}.get(name, 0.0) for name in FEATURES),
+    )  # fmt: skip
+    both, third = decoded(_12=0.9, _13=0.1), frames_of("12")
+
+    def confidence(first: str) -> float:
+        of = combining.opinions(decoded(_12=0.9), frames_of(first))
+        evidence = combining.with_both(NOTHING_KNOWN, of)
+        found = combine(both, third, evidence, weighed)
+        assert found[0].text == "12"
+        return found[0].probability
+
+    plain = combine(both, third, NOTHING_KNOWN, weighed)[0].probability
+    assert confidence("4777") < plain < confidence("12")
+
+
+def test_certainty_beyond_the_knot_counts_for_more_or_less():
+    weighed = Combination(
+        1.0, 1.0, 1e-3, 1e-3, -12.0,
+        tuple({"share": 1.0, "lattice_sure": -0.9}.get(name, 0.0) for name in FEATURES),
+    )  # fmt: skip
+    below, above = (
+        tuple(
+            combine(decoded(_12=lattice), frames_of("12"), NOTHING_KNOWN, one)[0].probability
+            for one in (EVEN, weighed)
+        )
+        for lattice in (0.9, 0.999)
+    )
+    assert below[0] == below[1]
+    assert above[1] < above[0]
+
+
 def test_lengths_that_are_not_allowed_are_not_proposed_by_the_network():
     found = combine(decoded(_12=0.5), frames_of("123"), NOTHING_KNOWN, EVEN, max_length=2)
     assert all(len(one.text) <= 2 for one in found)

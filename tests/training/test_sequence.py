@@ -180,17 +180,19 @@ def test_a_folder_that_holds_no_such_network_is_refused_to_start_from(train, tmp
         train(tmp_path / "out", start=tmp_path / "nowhere")
 
 
-def test_a_network_without_gates_is_gone_on_with_as_it_is(tmp_path, monkeypatch):
+@pytest.mark.parametrize("lacking", [("_deepened",), ("_deepened", "_gated")])
+def test_a_network_of_an_older_make_is_gone_on_with_as_it_is(lacking, tmp_path, monkeypatch):
     from digitocr.training import sequence, sequence_networks
 
-    gated = sequence_networks.sequence_1m()
+    now = sequence_networks.sequence_1m()
     with monkeypatch.context() as patched:
-        patched.setattr(sequence_networks, "_gated", lambda x, filters, dtype: x)
-        plain = sequence_networks.sequence_1m()
-    assert len(plain.weights) < len(gated.weights)
-    plain.save(tmp_path / "model.keras")
-    gated.set_weights(sequence._weights_of(tmp_path, gated))
+        for name in lacking:
+            patched.setattr(sequence_networks, name, lambda x, filters, dtype: x)
+        older = sequence_networks.sequence_1m()
+    assert len(older.weights) < len(now.weights)
+    older.save(tmp_path / "model.keras")
+    now.set_weights(sequence._weights_of(tmp_path, now))
     strips = np.random.default_rng(2).random((2, STRIP_HEIGHT, 96, 1), np.float32)
     np.testing.assert_allclose(
-        gated.predict(strips, verbose=0), plain.predict(strips, verbose=0), atol=1e-5
+        now.predict(strips, verbose=0), older.predict(strips, verbose=0), atol=1e-5
     )
