@@ -23,9 +23,10 @@ from digitocr.recognition.classifier import Model, classify_glyphs, load_model
 from digitocr.recognition.combining import Evidence
 from digitocr.recognition.ctc import (
     DIGITS,
-    Frames,
-    best_texts,
+    Looks,
+    best_seen,
     digit_frames,
+    seen_probabilities,
     text_probabilities,
 )
 from digitocr.recognition.decoding import (
@@ -237,7 +238,7 @@ class WholeReading:
     """
 
     line: Box
-    frames: Frames
+    looks: Looks
     alone: bool | None = None
 
 
@@ -247,11 +248,11 @@ def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeRea
     What else is written in a tall cell, a word or some print, says no number.
     """
     lines = [find_lines(image, most=MOST_LINES) for image in images]
-    frames = iter(sequence.read([line.strip for of_crop in lines for line in of_crop]))
+    looks = iter(sequence.look([line.strip for of_crop in lines for line in of_crop]))
     found = []
     for of_crop in lines:
-        said = [WholeReading(line.box, next(frames)) for line in of_crop]
-        blank = [_blank(one.frames) for one in said]
+        said = [WholeReading(line.box, next(looks)) for line in of_crop]
+        blank = [_blank(one.looks) for one in said]
         best = int(np.argmin(blank)) if min(blank) < MOST_BLANK else 0
         line = said[best].line
         written = [one.line for i, one in enumerate(said) if blank[i] < MOST_BLANK]
@@ -267,15 +268,15 @@ def _look_elsewhere(
     blank = [
         place
         for place, (image, one) in enumerate(zip(images, found, strict=True))
-        if one.line.area < MOST_OF_CROP * image.size and _is_blank(one.frames)
+        if one.line.area < MOST_OF_CROP * image.size and _is_blank(one.looks)
     ]
     lines = [look_elsewhere(images[place], found[place].line) for place in blank]
-    frames = iter(sequence.read([line.strip for of_crop in lines for line in of_crop]))
+    looks = iter(sequence.look([line.strip for of_crop in lines for line in of_crop]))
     looked = list(found)
     for place, of_crop in zip(blank, lines, strict=True):
         for line in of_crop:
-            said = WholeReading(line.box, next(frames))
-            best = best_texts(said.frames)[0]
+            said = WholeReading(line.box, next(looks))
+            best = best_seen(said.looks)[0]
             if (
                 best.text
                 and best.probability >= LEAST_ELSEWHERE
@@ -298,26 +299,26 @@ def _doubt_shorter(
         if is_tall(image)
         and LEAST_OF_HEIGHT * image.shape[0] <= one.line.height
         and one.line.area < MOST_OF_CROP * image.size
-        and not _is_blank(one.frames)
+        and not _is_blank(one.looks)
     ]
     lines = [look_elsewhere(images[place], found[place].line)[-1] for place in large]
     doubted = list(found)
-    for place, frames in zip(large, sequence.read([one.strip for one in lines]), strict=True):
-        best = best_texts(frames)[0]
-        shorter = len(best_texts(found[place].frames)[0].text) < len(best.text)
+    for place, looks in zip(large, sequence.look([one.strip for one in lines]), strict=True):
+        best = best_seen(looks)[0]
+        shorter = len(best_seen(found[place].looks)[0].text) < len(best.text)
         if shorter and best.probability >= LEAST_LONGER:
             doubted[place] = replace(found[place], alone=False)
     return doubted
 
 
-def _is_blank(frames: Frames) -> bool:
-    """Say whether no digit is the likeliest in any frame."""
-    return not (frames.argmax(axis=1) < len(DIGITS)).any()
+def _is_blank(looks: Looks) -> bool:
+    """Say whether no digit is the likeliest in any frame of the first look."""
+    return not (looks[0].argmax(axis=1) < len(DIGITS)).any()
 
 
-def _blank(frames: Frames) -> float:
+def _blank(looks: Looks) -> float:
     """Say how probable it is that there is no number."""
-    return float(text_probabilities(frames, [""])[0])
+    return float(seen_probabilities(looks, [""])[0])
 
 
 def _is_beside(line: Box, other: Box) -> bool:
@@ -363,13 +364,13 @@ def weigh(
     if printed_cells:
         two, three = weights.cells, weights.third_cells
     combine = partial(combining.combine, min_length=min_length, max_length=max_length)
-    found = combine(decoded, whole.frames, evidence, two)
+    found = combine(decoded, whole.looks, evidence, two)
     allowed = _as_cells_allow(found, decoded) if printed_cells else found
     if sequence.recognizer is None or three is None or allowed[0].probability >= sure:
         return allowed
     frames = sequence.recognizer.read(line_of(image, whole.line))
-    of = combining.opinions(decoded, whole.frames, min_length=min_length, max_length=max_length)
-    found = combine(found, frames, combining.with_both(evidence, of), three)
+    of = combining.opinions(decoded, whole.looks, min_length=min_length, max_length=max_length)
+    found = combine(found, (frames,), combining.with_both(evidence, of), three)
     if not printed_cells:
         return found
     # It sees what is printed in the cells, a guide like an 8: it may confirm, and no more.
@@ -411,7 +412,8 @@ def glyphs_of_frames(
 
     `place` takes a box of the image to the frame it is stored in.
     """
-    line, frames = whole.line, whole.frames
+    line = whole.line
+    frames = max(whole.looks, key=lambda look: float(text_probabilities(look, [text])[0]))
     at = digit_frames(frames, text)
     middles = line.left + (at + 0.5) * (line.width / max(1, len(frames)))
     reach = 0.35 * line.height

@@ -12,7 +12,7 @@ from digitocr.imaging import strips
 from digitocr.recognition.acceptance import Acceptance
 from digitocr.recognition.classifier import Model
 from digitocr.recognition.combining import FEATURES, Combination, Combinations
-from digitocr.recognition.ctc import BLANK, COLUMNS, best_texts
+from digitocr.recognition.ctc import BLANK, COLUMNS, best_seen
 from digitocr.recognition.sequence import SequenceCard, SequenceModel
 from digitocr.settings import Settings
 from digitocr.types import Box, FieldType, ModelCard
@@ -117,7 +117,7 @@ WEIGHTS = Combinations(EVEN, EVEN)
 def saying(text, *, sure=0.999, weights=WEIGHTS):
     """Make a sequence model that says one text of every crop."""
 
-    def read(strips):
+    def look(strips):
         found = []
         for strip in strips:
             frames = np.full((-(-strip.shape[1] // 4), COLUMNS), (1 - sure) / 10, np.float32)
@@ -126,11 +126,11 @@ def saying(text, *, sure=0.999, weights=WEIGHTS):
             for place, digit in zip(places, text, strict=True):
                 frames[place] = (1 - sure) / 10
                 frames[place, int(digit)] = sure
-            found.append(np.log(frames))
+            found.append((np.log(frames),))
         return found
 
     card = SequenceCard("said", 1.0, "", (), {}, "", weights)
-    return SequenceModel(Path("said"), card, read)
+    return SequenceModel(Path("said"), card, look)
 
 
 @pytest.mark.slow
@@ -177,7 +177,7 @@ def test_a_pale_number_on_a_dark_dotted_rule_is_found(shipped, text):
     _, sequence = shipped
     (found,) = numbers.read_whole([image], sequence)
     assert found.line.top < 40
-    assert best_texts(found.frames)[0].text == text
+    assert best_seen(found.looks)[0].text == text
 
 
 @pytest.mark.slow
@@ -193,7 +193,7 @@ def test_a_line_that_holds_but_a_part_of_the_digits_is_not_accepted(shipped, mon
     assert numbers.read_whole([image], sequence)[0].alone is not False
     monkeypatch.setattr(numbers, "find_lines", find_half)
     (found,) = numbers.read_whole([image], sequence)
-    assert best_texts(found.frames)[0].text == "2"
+    assert best_seen(found.looks)[0].text == "2"
     assert found.alone is False
     reading = read_number(image, model, sequence=sequence)
     assert not reading.accepted

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from digitocr.errors import ModelError
-from digitocr.recognition.ctc import Frames, best_texts, text_probabilities
+from digitocr.recognition.ctc import Looks, best_seen, seen_probabilities
 from digitocr.recognition.decoding import Decoded
 
 FEATURES = (
@@ -165,17 +165,17 @@ class Opinions:
 
 def opinions(
     decoded: Sequence[Decoded],
-    frames: Frames,
+    looks: Looks,
     *,
     min_length: int = 0,
     max_length: int | None = None,
 ) -> Opinions:
     """Ask both readers of every text that either proposes."""
     by_lattice = {one.text: one.probability for one in decoded}
-    spelled = best_texts(frames, min_length=min_length, max_length=max_length)
+    spelled = best_seen(looks, min_length=min_length, max_length=max_length)
     texts = tuple(dict.fromkeys((*by_lattice, *(one.text for one in spelled))))
     said = np.array([by_lattice.get(text, 0.0) for text in texts], np.float64)
-    seen = text_probabilities(frames, texts)
+    seen = seen_probabilities(looks, texts)
     with np.errstate(divide="ignore"):
         return Opinions(texts, np.log(said), np.log(np.minimum(seen, 1.0)))
 
@@ -248,7 +248,7 @@ def _log_odds(share: float) -> float:
 
 def combine(
     decoded: Sequence[Decoded],
-    frames: Frames,
+    looks: Looks,
     evidence: Evidence,
     combination: Combination,
     *,
@@ -262,7 +262,7 @@ def combine(
     ----------
     decoded
         What the lattice may be, with probabilities over all ways to cut it.
-    frames : (T, 11)
+    looks
         What the sequence network gives for the crop.
     min_length, max_length
         Digits that the number should have.
@@ -273,7 +273,7 @@ def combine(
     -------
     Best first, with confidences; the path of a text that only the network proposes is empty.
     """
-    of = opinions(decoded, frames, min_length=min_length, max_length=max_length)
+    of = opinions(decoded, looks, min_length=min_length, max_length=max_length)
     paths = {one.text: one.path for one in decoded}
     return tuple(
         Decoded(one.text, one.probability, paths.get(one.text, ()))

@@ -23,7 +23,11 @@ DIGITS = "0123456789"
 BLANK = len(DIGITS)
 COLUMNS = BLANK + 1
 
+PROPOSING = 2  # looks whose texts are asked about
+HOPELESS = 0.01  # of the least share of a symbol: prefixes less probable are let go of
+
 Frames = NDArray[np.float32]  # (T, 11); log-probabilities of 0-9 and blank
+Looks = tuple[Frames, ...]  # at one strip, each with its own T; the first is of it as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ def best_texts(
         Texts given back, and prefixes kept alive at every frame: exact while there are fewer.
     least
         Symbols less probable in a frame are passed over there: nearly all are, and with them
-        nine tenths of the time. With 0 none is.
+        nine tenths of the time; so are prefixes a hundred times less probable, beside the
+        best. With 0 none is.
 
     Returns
     -------
@@ -65,26 +70,28 @@ def best_texts(
     # By prefix: probability that the frames so far spell it and end in a blank, or in its
     # last digit. At 128 frames the best is far above the smallest float.
     alive: dict[str, tuple[float, float]] = {"": (1.0, 0.0)}
-    for row in np.exp(frames.astype(np.float64)).tolist():
+    rows = np.exp(frames.astype(np.float64))
+    symbols: list[list[int]] = [[] for _ in rows]
+    for frame, digit in np.argwhere(rows[:, :BLANK] > least).tolist():
+        symbols[frame].append(digit)
+    for row, here in zip(rows.tolist(), symbols, strict=True):
         blank = row[BLANK]
         extended: dict[str, tuple[float, float]] = {}
-        symbols = [(DIGITS[i], row[i]) for i in range(BLANK) if row[i] > least]
         for prefix, (in_blank, in_digit) in alive.items():
             total = in_blank + in_digit
-            last = prefix[-1:]
+            last = ord(prefix[-1]) - 48 if prefix else -1
             old_blank, old_digit = extended.get(prefix, (0.0, 0.0))
-            repeated = row[ord(last) - 48] if last else 0.0
-            extended[prefix] = old_blank + total * blank, old_digit + in_digit * repeated
+            repeated = in_digit * row[last] if prefix else 0.0
+            extended[prefix] = old_blank + total * blank, old_digit + repeated
             if max_length is not None and len(prefix) >= max_length:
                 continue
-            for digit, probability in symbols:
-                longer = prefix + digit
+            for digit in here:
+                longer = prefix + DIGITS[digit]
                 before = in_blank if digit == last else total
                 old_blank, old_digit = extended.get(longer, (0.0, 0.0))
-                extended[longer] = old_blank, old_digit + before * probability
-        if len(extended) > beam:
-            ranked = sorted(extended.items(), key=lambda entry: -(entry[1][0] + entry[1][1]))
-            extended = dict(ranked[:beam])
+                extended[longer] = old_blank, old_digit + before * row[digit]
+        if here:
+            extended = _likeliest(extended, beam, HOPELESS * least)
         alive = extended
     fitting = [
         Spelled(text, in_blank + in_digit)
@@ -92,6 +99,47 @@ def best_texts(
         if (not text or len(text) >= min_length) and in_blank + in_digit > 0.0
     ]
     return tuple(sorted(fitting, key=lambda one: (-one.probability, one.text))[:keep])
+
+
+def _likeliest(
+    prefixes: dict[str, tuple[float, float]], beam: int, hopeless: float
+) -> dict[str, tuple[float, float]]:
+    """Let go of the prefixes beyond the beam, and of those far less probable than the best."""
+    totals = {prefix: sum(both) for prefix, both in prefixes.items()}
+    least = hopeless * max(totals.values())
+    kept = [prefix for prefix, total in totals.items() if total >= least]
+    if len(kept) > beam:
+        kept = sorted(kept, key=lambda prefix: -totals[prefix])[:beam]
+    return {prefix: prefixes[prefix] for prefix in kept}
+
+
+def best_seen(
+    looks: Looks, *, min_length: int = 0, max_length: int | None = None, keep: int = 6
+) -> tuple[Spelled, ...]:
+    """Find the likeliest texts of a strip that was looked at from several sides.
+
+    Proposed are those of the first two looks; how probable each is, all say.
+    """
+    spelled = [
+        best_texts(frames, min_length=min_length, max_length=max_length)
+        for frames in looks[:PROPOSING]
+    ]
+    if len(looks) == 1:
+        return spelled[0][:keep]
+    texts = tuple(dict.fromkeys(one.text for of_look in spelled for one in of_look))
+    said = zip(texts, seen_probabilities(looks, texts).tolist(), strict=True)
+    found = [Spelled(text, probability) for text, probability in said]
+    return tuple(sorted(found, key=lambda one: (-one.probability, one.text))[:keep])
+
+
+def seen_probabilities(looks: Looks, texts: Sequence[str]) -> NDArray[np.float64]:
+    """Say how probable each of several texts is: the mean of what the looks say of it.
+
+    Of texts, not of frames: digits stand elsewhere in a strip that leans or is wider.
+    """
+    said = [text_probabilities(frames, texts) for frames in looks]
+    found: NDArray[np.float64] = np.mean(said, axis=0)
+    return found
 
 
 def text_probabilities(frames: Frames, texts: Sequence[str]) -> NDArray[np.float64]:

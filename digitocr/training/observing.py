@@ -119,7 +119,7 @@ def ask_third(
                 before = seen[place]
                 found[place] = replace(
                     before,
-                    opinions=combining.opinions(both[place], one),
+                    opinions=combining.opinions(both[place], (one,)),
                     evidence=combining.with_both(before.evidence, before.opinions),
                 )
             advance("")
@@ -158,7 +158,7 @@ def _observe(
         made.text,
         made.kind,
         made.touching,
-        combining.opinions(found.decoded, whole.frames),
+        combining.opinions(found.decoded, whole.looks),
         numbers.evidence(made.image, found),
         numbers.line_of(made.image, whole.line).copy(),
         read_contours(made.image, model),
@@ -196,7 +196,7 @@ def _observe_page(readers: Readers, job: tuple[int, int]) -> list[Observation]:
             continue
         of = combining.opinions(
             look.decoded,
-            look.whole.frames,
+            look.whole.looks,
             min_length=field.min_length,
             max_length=field.max_length,
         )

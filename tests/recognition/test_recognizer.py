@@ -45,7 +45,7 @@ def with_recognizer(asked, text):
 
 def weigh(sequence, *, sure, printed_cells=False, lattice=(("11", 0.5), ("17", 0.5))):
     image = np.full((40, 100), 255, np.uint8)
-    whole = numbers.WholeReading(Box(10, 10, 90, 30), spelled("17", sure=0.6))
+    whole = numbers.WholeReading(Box(10, 10, 90, 30), (spelled("17", sure=0.6),))
     return numbers.weigh(
         image,
         [Decoded(text, probability, ()) for text, probability in lattice],
@@ -104,7 +104,7 @@ def test_a_recognizer_that_reads_otherwise_lowers_the_confidence():
 def test_readings_say_that_the_recognizer_was_there_to_be_asked():
     card = ModelCard("glyphs", tuple("0123456789"), 28, 1.0, "", (), {}, "ab")
     three = with_recognizer([], "1")
-    two = SequenceModel(three.path, three.card, three.read)
+    two = SequenceModel(three.path, three.card, three.look)
     assert joint_card(card, three).name == "glyphs+lines+ppocr"
     assert joint_card(card, three).fingerprint != joint_card(card, two).fingerprint
 

@@ -122,7 +122,7 @@ def test_keras_and_litert_read_the_same_numbers(reader):
     keras = pytest.importorskip("keras", reason="model.keras needs digitocr[train]")
     network = keras.models.load_model(reader.path / "model.keras", compile=False)
     strips = [normalize_strip(written(text)) for text in ("17", "40582", "993", "6")]
-    for strip, frames in zip(strips, reader.read(strips), strict=True):
+    for strip, (frames, *_) in zip(strips, reader.look(strips), strict=True):
         padded = np.zeros((1, len(strip), bucket_of(strip.shape[1]), 1), np.float32)
         padded[0, :, : strip.shape[1], 0] = strip / np.float32(255)
         wanted = np.asarray(network(padded))[0, : len(frames)].argmax(axis=1)

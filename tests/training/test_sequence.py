@@ -7,7 +7,7 @@ import pytest
 
 from digitocr.errors import ModelError, UsageError
 from digitocr.imaging.strips import normalize_strip
-from digitocr.recognition.ctc import best_texts
+from digitocr.recognition.ctc import best_seen
 from digitocr.recognition.sequence import load_sequence
 from digitocr.settings import Settings
 from digitocr.training.composition import hands
@@ -57,13 +57,14 @@ def test_training_writes_a_folder_that_loads_and_reads(trained):
     for crop in crops:
         cv2.putText(crop, "17", (4, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.8, 30, 2)
     strips = [normalize_strip(crop) for crop in crops]
-    read = model.read(strips)
-    assert [frames.shape[1] for frames in read] == [11] * 4
-    for frames, strip in zip(read, strips, strict=True):
-        np.testing.assert_allclose(np.exp(frames).sum(axis=1), 1.0, atol=1e-5)
-        np.testing.assert_allclose(frames, model.read([strip])[0], atol=1e-4)
-        assert best_texts(frames)
-    assert model.read([]) == []
+    looks = model.look(strips)
+    assert [one[0].shape[1] for one in looks] == [11] * 4
+    for of_strip, strip in zip(looks, strips, strict=True):
+        for frames, again in zip(of_strip, model.look([strip])[0], strict=True):
+            np.testing.assert_allclose(np.exp(frames).sum(axis=1), 1.0, atol=1e-5)
+            np.testing.assert_allclose(frames, again, atol=1e-4)
+        assert best_seen(of_strip)
+    assert model.look([]) == []
     card = json.loads((trained / "card.json").read_text())
     assert card["training"]["seed"] == 7 and card["parameters"] < 1_500_000
     assert card["metrics"]["composed-validation"]["all"]["count"] == 30
