@@ -17,14 +17,15 @@ from digitocr.training.nondigits import stroke
 
 Intensity = NDArray[np.uint8]
 Points = tuple[tuple[float, float], ...]
+Way = tuple[tuple[Points, bool], ...]  # strokes, and whether each is curved
 
 SIDE = 56
 _RING: Points = (
     (0.5, 0.0), (0.12, 0.2), (0.05, 0.55), (0.22, 0.92), (0.5, 1.0),
     (0.8, 0.88), (0.95, 0.5), (0.85, 0.15), (0.48, 0.0),
 )  # fmt: skip
-# Of each digit its ways of writing: strokes, and whether each is curved.
-SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
+# Of each digit its ways of writing.
+SKELETONS: tuple[tuple[Way, ...], ...] = (
     (
         ((_RING, True),),
         ((_RING, True), (((0.9, 0.05), (0.1, 0.95)), False)),
@@ -152,6 +153,9 @@ SKELETONS: tuple[tuple[tuple[tuple[Points, bool], ...], ...], ...] = (
            (0.85, 1.0)), True),),
     ),
 )  # fmt: skip
+# A one with a long upstroke is like a seven without a bar: who writes such ones bars sevens.
+LONG_ONES, BARRED_SEVENS = (2, 4, 6, 7, 8), (1, 3, 4, 6, 7, 8)
+UNBARRED = 0.15  # of who writes such ones: sevens as they come
 # As on the displays of meters: forms with seven printed segments a digit ask for these.
 _SEGMENTS: dict[str, Points] = {
     "a": ((0.0, 0.0), (1.0, 0.0)), "b": ((1.0, 0.0), (1.0, 0.5)), "c": ((1.0, 0.5), (1.0, 1.0)),
@@ -163,6 +167,14 @@ SEVEN_SEGMENTS = tuple(
     for lit in ("abcdef", "bc", "abged", "abgcd", "fgbc", "afgcd", "afgecd", "abc", "abcdefg",
                 "abcdfg")
 )  # fmt: skip
+
+
+def choose_ways(rng: np.random.Generator) -> tuple[int, ...]:
+    """Choose how one hand writes each digit, by its place in `SKELETONS`."""
+    ways = [int(rng.integers(len(known))) for known in SKELETONS]
+    if ways[1] in LONG_ONES and rng.random() >= UNBARRED:
+        ways[7] = int(rng.choice(BARRED_SEVENS))
+    return tuple(ways)
 
 
 def draw_digits(
@@ -182,9 +194,7 @@ def draw_digits(
     return glyphs, labels
 
 
-def _write(
-    canvas: Intensity, strokes: tuple[tuple[Points, bool], ...], rng: np.random.Generator
-) -> None:
+def _write(canvas: Intensity, strokes: Way, rng: np.random.Generator) -> None:
     """Write one digit: as wide as a hand pleases, the strokes of one pen."""
     pen = int(rng.integers(2, 7))
     margin = pen + 5
@@ -196,7 +206,7 @@ def _write(
 
 
 def draw_strokes(
-    strokes: tuple[tuple[Points, bool], ...],
+    strokes: Way,
     rng: np.random.Generator,
     *,
     wide: float,

@@ -90,6 +90,17 @@ def test_every_way_of_writing_a_digit_is_drawn_inside_the_picture():
     assert len({glyph.tobytes() for glyph in glyphs}) == 80
 
 
+def test_who_writes_ones_like_sevens_writes_most_sevens_with_a_bar():
+    rng = np.random.default_rng(5)
+    hands = np.array([skeletons.choose_ways(rng) for _ in range(4000)])
+    for digit, ways in enumerate(skeletons.SKELETONS):
+        assert set(hands[:, digit]) == set(range(len(ways)))
+    long = np.isin(hands[:, 1], skeletons.LONG_ONES)
+    barred = np.isin(hands[:, 7], skeletons.BARRED_SEVENS)
+    assert 0.93 < barred[long].mean() < 0.97
+    assert barred[~long].mean() < 0.8
+
+
 def test_printed_digits_are_drawn_in_fonts_some_of_which_are_never_trained_on():
     pytest.importorskip("matplotlib", reason="the fonts come with digitocr[train]")
     printed = dataset.load("printed", "")

@@ -241,17 +241,17 @@ def drawn_hands(seed: int, count: int, *, each: int = 6) -> list[Hand]:
     hands = []
     for _ in range(count):
         slant, wide = float(rng.normal(0.15, 0.23)), float(rng.uniform(0.4, 0.85))
-        in_segments = rng.random() < SEGMENTED
         found: dict[str, tuple[Character, ...]] = {}
-        for number, digit in enumerate(DIGITS):
-            ways = skeletons.SKELETONS[number]
-            if in_segments:
-                ways = (skeletons.SEVEN_SEGMENTS[number],)
+        taught = skeletons.SEVEN_SEGMENTS
+        if rng.random() >= SEGMENTED:
+            ways = zip(skeletons.SKELETONS, skeletons.choose_ways(rng), strict=True)
+            taught = tuple(known[way] for known, way in ways)
+        for digit, strokes in zip(DIGITS, taught, strict=True):
             # A hand's own form of the way that it was taught.
             way = tuple(
                 (tuple(map(tuple, points)), curved)
                 for points, curved in skeletons.draw_strokes(
-                    ways[int(rng.integers(len(ways)))], rng, wide=1.0, high=1.0, spread=0.03
+                    strokes, rng, wide=1.0, high=1.0, spread=0.03
                 )
             )
             narrow = float(rng.uniform(0.35, 1.0)) if digit == "1" else 1.0
@@ -263,7 +263,7 @@ def drawn_hands(seed: int, count: int, *, each: int = 6) -> list[Hand]:
 
 
 def _drawn_path(
-    way: tuple[tuple[skeletons.Points, bool], ...],
+    way: skeletons.Way,
     rng: np.random.Generator,
     *,
     wide: float,

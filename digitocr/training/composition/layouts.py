@@ -204,7 +204,7 @@ def _table(line: Sequence[Stamp], style: Style, rng: np.random.Generator) -> Pla
     if line and rng.random() < 0.3:
         at = y + bottom - top + h * float(rng.uniform(0.05, 0.3))
         placed.append(_underline(right - left, style, rng).moved(round(shift), round(at)))
-    if line and rng.random() < 0.12:
+    if line and rng.random() < 0.22:
         placed.append(_check_mark(placed[: len(line)], style, rng))
     plan = Plan(width, height, tuple(placed), tuple(rules), crowded=0.35)
     return replace(plan, black=(black[0], black[1]))
@@ -235,10 +235,11 @@ def _check_mark(line: Sequence[Stamp], style: Style, rng: np.random.Generator) -
     """Write what says that a row was checked: a small cross after a number, or below it."""
     left, _, right, bottom = extent(line, style, rng)
     h = style.height
-    mark = draw_sign(str(rng.choice(["+", "×"])), h, style.pen, rng)
+    sign = str(rng.choice(["+", "×"]))
+    mark = draw_sign(sign, h * float(rng.uniform(0.65, 1.05)), style.pen, rng)
     if rng.random() < 0.6:
-        x = right + h * float(rng.uniform(0.15, 0.6))
-        return mark.moved(round(x), bottom + round(h * float(rng.uniform(-0.2, 0.3))))
+        x = right + h * float(rng.uniform(0.05, 0.6))
+        return mark.moved(round(x), bottom + round(h * float(rng.uniform(-0.4, 0.35))))
     x = left + float(rng.uniform(-0.1, 0.8)) * (right - left)
     return mark.moved(round(x), bottom - mark.top + round(h * float(rng.uniform(0.2, 0.5))))
 
