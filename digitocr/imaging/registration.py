@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -64,7 +65,7 @@ BOX_REACH_MM = 0.9  # how far from its place the line of a box may be
 BOX_DARKNESS = 0.12
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Reference:
     """A page template made ready to be found: everything that is computed once a form.
 
@@ -79,9 +80,14 @@ class Reference:
     dark_small: Darkness | None
     blocks: NDArray[np.intp]
     side: int
-    features: Features | None
     boxes: tuple[Box, ...] = ()
     unwritten: Darkness | None = None
+
+    @cached_property
+    def features(self) -> Features | None:
+        """Features of the empty form: what a page without anchors is found by, and no other."""
+        empty = self.template.reference
+        return None if empty is None else find_features(view_of(empty))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,11 +128,10 @@ def prepare(
     side = round(BLOCK_MM / MM_PER_INCH * template.dpi * scale)
     if template.reference is None:
         nothing = np.empty((0, 2), np.intp)
-        return Reference(template, scale, None, None, nothing, side, None, tuple(boxes))
+        return Reference(template, scale, None, None, nothing, side, tuple(boxes))
     small = resize(template.reference, scale)
     dark = _match_darkness(small, template.dpi * scale)
     blocks = _choose_blocks(dark, side)
-    features = find_features(view_of(template.reference))
     h, w = dark.shape
     dark_small = cv2.resize(dark, (w // SHRINK, h // SHRINK), interpolation=cv2.INTER_AREA)
     unwritten = np.ones_like(dark)
@@ -135,9 +140,7 @@ def prepare(
         left, right = round(field.left * scale), round(field.right * scale)
         unwritten[max(0, top) : bottom, max(0, left) : right] = 0
     unwritten = cv2.erode(unwritten, np.ones((5, 5), np.uint8))  # writing runs over, a little
-    return Reference(
-        template, scale, dark, dark_small, blocks, side, features, unwritten=unwritten
-    )
+    return Reference(template, scale, dark, dark_small, blocks, side, unwritten=unwritten)
 
 
 def register(
