@@ -15,11 +15,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
@@ -32,11 +29,15 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import DatabaseError as DriverDatabaseError
 from sqlalchemy.orm import Session
 
-from alembic import command
 from digitocr import resources
 from digitocr.db.tables import Base
 from digitocr.errors import DatabaseError, SchemaError
 
+# Alembic takes a tenth of a second to import; who opens a database that is there needs none.
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+NEWEST = "0008"  # revision of the schema that this version has
 DRIVERS = {
     "sqlite": "sqlite",
     "sqlite+pysqlite": "sqlite",
@@ -105,7 +106,7 @@ def upgrade(url: str) -> tuple[str | None, str]:
             if before is not None and before not in _revisions():
                 _refuse_other(url, before)
             _migrate(engine)
-            return before, head()
+            return before, NEWEST
     finally:
         engine.dispose()
 
@@ -134,11 +135,14 @@ def check(url: str) -> str:
             f"{shown(url)}: differs from this version's tables: {differences[0]}{more}; "
             "someone changed it by hand: restore it from a backup"
         )
-    return head()
+    return NEWEST
 
 
 def compare(connection: Connection) -> list[str]:
     """Say what in the database is not as in `tables`: columns, constraints, triggers."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
     context = MigrationContext.configure(connection, opts={"compare_type": True})
     found = [str(difference) for difference in compare_metadata(context, Base.metadata)]
     triggers = set(connection.scalars(text(TRIGGERS[connection.dialect.name])))
@@ -269,11 +273,6 @@ def plainly(url: str | URL) -> Iterator[None]:
         raise DatabaseError(f"{shown(url)}: {_advice(_line(error))}") from error
 
 
-def head() -> str:
-    """Name the newest revision this version has."""
-    return str(_scripts().get_current_head())
-
-
 def _advice(message: str) -> str:
     for part, advice in (
         ("locked", "another program is writing to it; end that or try again later"),
@@ -328,8 +327,7 @@ def _refuse_missing(url: str) -> None:
 
 
 def _refuse_other(url: str, found: str | None) -> None:
-    newest = head()
-    if found == newest:
+    if found == NEWEST:
         return
     if found is None:
         raise DatabaseError(
@@ -338,12 +336,12 @@ def _refuse_other(url: str, found: str | None) -> None:
         )
     if found in _revisions():
         raise SchemaError(
-            f"{shown(url)}: has schema {found}, this version needs {newest}; back it up and "
+            f"{shown(url)}: has schema {found}, this version needs {NEWEST}; back it up and "
             "run `digitocr db upgrade`"
         )
     raise SchemaError(
         f"{shown(url)}: has schema {found}, which this version does not know (it has "
-        f"{newest}); upgrade digitocr"
+        f"{NEWEST}); upgrade digitocr"
     )
 
 
@@ -353,7 +351,7 @@ def _revision(engine: Engine) -> str | None:
     with deferred.connect() as connection:
         # Tables first: on PostgreSQL another process may make the schema between the two.
         foreign = _foreign(connection)
-        revision = MigrationContext.configure(connection).get_current_revision()
+        revision = _applied(connection)
         if revision is None and foreign:
             raise SchemaError(
                 f"{shown(engine.url)}: holds tables that are not digitocr's; name another "
@@ -362,15 +360,25 @@ def _revision(engine: Engine) -> str | None:
     return revision
 
 
+def _applied(connection: Connection) -> str | None:
+    """Read which revision Alembic noted last; None where it never did."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return None if found is None else str(found)
+
+
 def _foreign(connection: Connection) -> bool:
     return bool(set(inspect(connection).get_table_names()) - {"alembic_version"})
 
 
 def _migrate(engine: Engine, *, only_empty: bool = False) -> None:
+    from alembic import command
+
     with migrating(engine) as connection:
         # Asked again with the lock held: another process may have been first.
-        found = MigrationContext.configure(connection).get_current_revision()
-        if found is not None and (only_empty or found == head()):
+        found = _applied(connection)
+        if found is not None and (only_empty or found == NEWEST):
             return
         config = _config()
         config.attributes["connection"] = connection
@@ -394,15 +402,16 @@ def _write_ahead(driver: sqlite3.Connection) -> None:
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     place = str(resources.folder("alembic"))
     config.set_main_option("script_location", place.replace("%", "%%"))
     return config
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
-
-
 def _revisions() -> set[str]:
-    return {script.revision for script in _scripts().walk_revisions()}
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(_config())
+    return {script.revision for script in scripts.walk_revisions()}
