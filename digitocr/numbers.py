@@ -252,7 +252,7 @@ def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeRea
     found = []
     for of_crop in lines:
         said = [WholeReading(line.box, next(looks)) for line in of_crop]
-        blank = [_blank(one.looks) for one in said]
+        blank = [_blank(one.looks) for one in said] if len(said) > 1 else [0.0]
         best = int(np.argmin(blank)) if min(blank) < MOST_BLANK else 0
         line = said[best].line
         written = [one.line for i, one in enumerate(said) if blank[i] < MOST_BLANK]
@@ -363,14 +363,14 @@ def weigh(
     two, three = weights.crops, weights.third_crops
     if printed_cells:
         two, three = weights.cells, weights.third_cells
-    combine = partial(combining.combine, min_length=min_length, max_length=max_length)
-    found = combine(decoded, whole.looks, evidence, two)
+    ask = partial(combining.opinions, min_length=min_length, max_length=max_length)
+    of = ask(decoded, whole.looks)
+    found = combining.combine(of, decoded, evidence, two)
     allowed = _as_cells_allow(found, decoded) if printed_cells else found
     if sequence.recognizer is None or three is None or allowed[0].probability >= sure:
         return allowed
-    frames = sequence.recognizer.read(line_of(image, whole.line))
-    of = combining.opinions(decoded, whole.looks, min_length=min_length, max_length=max_length)
-    found = combine(found, (frames,), combining.with_both(evidence, of), three)
+    third = ask(found, (sequence.recognizer.read(line_of(image, whole.line)),))
+    found = combining.combine(third, found, combining.with_both(evidence, of), three)
     if not printed_cells:
         return found
     # It sees what is printed in the cells, a guide like an 8: it may confirm, and no more.

@@ -170,7 +170,17 @@ def opinions(
     min_length: int = 0,
     max_length: int | None = None,
 ) -> Opinions:
-    """Ask both readers of every text that either proposes."""
+    """Ask both readers of every text that either proposes.
+
+    Parameters
+    ----------
+    decoded
+        What the lattice may be, with probabilities over all ways to cut it.
+    looks
+        What the sequence network gives for the crop.
+    min_length, max_length
+        Digits that a text may have which the network proposes.
+    """
     by_lattice = {one.text: one.probability for one in decoded}
     spelled = best_seen(looks, min_length=min_length, max_length=max_length)
     texts = tuple(dict.fromkeys((*by_lattice, *(one.text for one in spelled))))
@@ -247,13 +257,11 @@ def _log_odds(share: float) -> float:
 
 
 def combine(
+    of: Opinions,
     decoded: Sequence[Decoded],
-    looks: Looks,
     evidence: Evidence,
     combination: Combination,
     *,
-    min_length: int = 0,
-    max_length: int | None = None,
     keep: int = 6,
 ) -> tuple[Decoded, ...]:
     """Weigh what two readers say of one number.
@@ -261,19 +269,14 @@ def combine(
     Parameters
     ----------
     decoded
-        What the lattice may be, with probabilities over all ways to cut it.
-    looks
-        What the sequence network gives for the crop.
-    min_length, max_length
-        Digits that the number should have.
+        What the first of them proposed, for the paths of its texts.
     keep
         Texts given back.
 
     Returns
     -------
-    Best first, with confidences; the path of a text that only the network proposes is empty.
+    Best first, with confidences; the path of a text that only the other proposes is empty.
     """
-    of = opinions(decoded, looks, min_length=min_length, max_length=max_length)
     paths = {one.text: one.path for one in decoded}
     return tuple(
         Decoded(one.text, one.probability, paths.get(one.text, ()))

@@ -136,9 +136,42 @@ def seen_probabilities(looks: Looks, texts: Sequence[str]) -> NDArray[np.float64
     """Say how probable each of several texts is: the mean of what the looks say of it.
 
     Of texts, not of frames: digits stand elsewhere in a strip that leans or is wider.
+
+    Returns
+    -------
+    (len(texts),) from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If a text holds something else than digits.
     """
-    said = [text_probabilities(frames, texts) for frames in looks]
-    found: NDArray[np.float64] = np.mean(said, axis=0)
+    if not all(set(text) <= set(DIGITS) for text in texts):
+        raise ValueError(f"texts must hold digits alone, not {list(texts)!r}")
+    if not texts:
+        return np.zeros(0)
+    # Looks of fewer frames end in certain blanks, which spell nothing.
+    rows = np.zeros((max(len(frames) for frames in looks), len(looks), COLUMNS))
+    rows[..., BLANK] = 1.0
+    for look, frames in enumerate(looks):
+        rows[: len(frames), look] = np.exp(frames.astype(np.float64))
+    longest = max(len(text) for text in texts)
+    # States of a text: blank, digit, blank, digit … blank; padded ones are never asked.
+    states = np.full((len(texts), 2 * longest + 1), BLANK, np.int64)
+    may_skip = np.zeros(states.shape, np.float64)  # from the digit before, over the blank
+    for place, text in enumerate(texts):
+        states[place, 1 : 2 * len(text) : 2] = [int(digit) for digit in text]
+        for at, (one, other) in enumerate(pairwise(text)):
+            may_skip[place, 2 * at + 3] = one != other
+    reached = np.zeros((len(looks), len(texts), states.shape[1] + 2))
+    reached[..., 2] = 1.0  # before the first frame, as if in the first blank
+    for row in rows:
+        here, before, skipped = reached[..., 2:], reached[..., 1:-1], reached[..., :-2]
+        reached[..., 2:] = (here + before + may_skip * skipped) * row[:, states]
+    ends = np.array([2 * len(text) for text in texts]) + 2
+    every = np.arange(len(texts))
+    said = reached[:, every, ends] + np.where(ends > 2, reached[:, every, ends - 1], 0.0)
+    found: NDArray[np.float64] = said.mean(axis=0)
     return found
 
 
@@ -161,29 +194,7 @@ def text_probabilities(frames: Frames, texts: Sequence[str]) -> NDArray[np.float
     ValueError
         If a text holds something else than digits.
     """
-    if not all(set(text) <= set(DIGITS) for text in texts):
-        raise ValueError(f"texts must hold digits alone, not {list(texts)!r}")
-    if not texts:
-        return np.zeros(0)
-    longest = max(len(text) for text in texts)
-    # States of a text: blank, digit, blank, digit … blank; padded ones are never asked.
-    states = np.full((len(texts), 2 * longest + 1), BLANK, np.int64)
-    may_skip = np.zeros(states.shape, np.float64)  # from the digit before, over the blank
-    for row, text in enumerate(texts):
-        states[row, 1 : 2 * len(text) : 2] = [int(digit) for digit in text]
-        for place, (one, other) in enumerate(pairwise(text)):
-            may_skip[row, 2 * place + 3] = one != other
-    reached = np.zeros((len(texts), states.shape[1] + 2), np.float64)
-    reached[:, 2] = 1.0  # before the first frame, as if in the first blank
-    for row in np.exp(frames.astype(np.float64)):
-        here, before, skipped = reached[:, 2:], reached[:, 1:-1], reached[:, :-2]
-        reached[:, 2:] = (here + before + may_skip * skipped) * row[states]
-    ends = np.array([2 * len(text) for text in texts]) + 2
-    every = np.arange(len(texts))
-    found: NDArray[np.float64] = reached[every, ends] + np.where(
-        ends > 2, reached[every, ends - 1], 0.0
-    )
-    return found
+    return seen_probabilities((frames,), texts)
 
 
 def digit_frames(frames: Frames, text: str) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ import pytest
 
 from digitocr.errors import ModelError
 from digitocr.recognition import combining
-from digitocr.recognition.combining import FEATURES, Combination, Evidence, combine
+from digitocr.recognition.combining import FEATURES, Combination, Evidence
 from digitocr.recognition.ctc import BLANK, COLUMNS
 from digitocr.recognition.decoding import Decoded, Step
 
@@ -29,6 +29,11 @@ def looks_of(text, sure=0.9):
     for place in range(len(rows)):
         rows[place, int(text[place // 2]) if place % 2 else BLANK] = sure
     return (np.log(rows).astype(np.float32),)
+
+
+def combine(decoded, looks, evidence, combination, **lengths):
+    of = combining.opinions(decoded, looks, **lengths)
+    return combining.combine(of, decoded, evidence, combination)
 
 
 @pytest.mark.parametrize("sure", [0.2, 0.6, 0.99])

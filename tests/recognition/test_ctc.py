@@ -6,8 +6,10 @@ import pytest
 from digitocr.recognition.ctc import (
     BLANK,
     COLUMNS,
+    best_seen,
     best_texts,
     digit_frames,
+    seen_probabilities,
     text_probabilities,
 )
 
@@ -70,6 +72,18 @@ def test_only_texts_of_the_asked_lengths_and_the_empty_one_are_given():
     assert {len(one.text) for one in found} == {0, 2, 3}
     for one in found:
         assert one.probability == pytest.approx(wanted[one.text], rel=1e-5)
+
+
+def test_looks_of_different_widths_say_the_mean_of_what_each_says():
+    rng = np.random.default_rng(8)
+    looks = tuple(drawn_frames(rng, count) for count in (5, 8, 6))
+    texts = ["", "1", "12", "11", "9074"]
+    wanted = np.mean([text_probabilities(frames, texts) for frames in looks], axis=0)
+    np.testing.assert_allclose(seen_probabilities(looks, texts), wanted, rtol=1e-9)
+    found = best_seen(looks)
+    exact = seen_probabilities(looks, [one.text for one in found])
+    np.testing.assert_allclose([one.probability for one in found], exact)
+    assert list(exact) == sorted(exact, reverse=True)
 
 
 def test_a_text_too_long_for_the_frames_is_impossible():
