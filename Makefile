@@ -79,18 +79,24 @@ PROJECT := pyproject.toml setup.py $(VENV)/.python
 
 # What reading needs, and nothing of TensorFlow or Prefect; `make test` adds the rest.
 $(VENV)/.read: requirements-read.lock $(PROJECT)
-	$(call install,requirements-read.lock)
+	$(call install,requirements-read.lock,$(READING))
 	touch $@
 
 $(VENV)/.all: requirements.lock $(PROJECT)
-	$(call install,requirements.lock)
+	$(call install,requirements.lock,$(READING)$(comma) $(REST))
 	touch $@ $(VENV)/.read
 
-# digitocr itself from this folder; what builds it is in both lock files.
+# digitocr itself from this folder; what builds it is in both lock files. What its commands import
+# is compiled here: where Python is told to keep no bytecode, each start would take a second longer.
 define install
 	$(PIP) install --no-compile --require-hashes --requirement $(1)
 	$(PIP) install --no-deps --no-build-isolation --editable .
+	PYTHONDONTWRITEBYTECODE= TF_CPP_MIN_LOG_LEVEL=3 TF_ENABLE_ONEDNN_OPTS=0 \
+		$(BIN)/python -c 'import $(2)'
 endef
+READING := alembic.command, skimage.morphology, digitocr.batch.running, digitocr.cli, digitocr.db.export
+REST := fastapi, keras, matplotlib.pyplot, onnxruntime, prefect, tensorflow, uvicorn
+comma := ,
 
 # Only root can, and without them the tests that need them are skipped by name.
 system:
