@@ -15,7 +15,7 @@ from digitocr.imaging.codes import find_page_codes
 from digitocr.imaging.isolation import FieldImage
 from digitocr.imaging.landmarks import THUMBNAIL_SIDE, View, view_of
 from digitocr.imaging.prints import PER_MM, FieldPrint, print_of
-from digitocr.imaging.segmentation import segment_cells, segment_open, with_crosses
+from digitocr.imaging.segmentation import is_crowded, segment_cells, segment_open, with_crosses
 from digitocr.imaging.writing import (
     SPECK_MM,
     Writing,
@@ -404,6 +404,8 @@ def _prepare_field(sheet: isolation.Sheet, field: Field, fields: Sequence[Field]
     speck = round(SPECK_MM * PER_MM)
     if field.kind is FieldKind.OPEN:
         lattice = segment_open(writing.field, speck=speck, box=image.box)
+        crowded = is_crowded(writing.field, speck=speck, box=image.box)
+        writing = replace(writing, faint=writing.faint or crowded)
     else:
         lattice = segment_cells(writing.field, cells_of(image, field), speck=speck)
     h, w = image.gray.shape

@@ -163,6 +163,13 @@ def test_a_text_that_only_the_second_reader_proposes_has_its_digits_shown(model)
         assert glyph.image.shape == (glyph.box.height, glyph.box.width)
 
 
+def test_noise_is_read_as_nothing_sure(model):
+    noise = np.random.default_rng(5).integers(0, 256, (80, 400)).astype(np.uint8)
+    lattice = numbers.read_lattice(noise, model)
+    assert lattice.crop.doubtful and len(lattice.lattice.glyphs) < 1000
+    assert not read_number(noise, model).accepted
+
+
 @pytest.fixture(scope="module")
 def shipped():
     return numbers.load_readers(Settings())

@@ -15,7 +15,13 @@ import numpy as np
 
 from digitocr.imaging.binarization import Darkness, binarize, darkness, ridge_darkness, solid
 from digitocr.imaging.form_removal import close_strokes, line_mask
-from digitocr.imaging.segmentation import Component, FieldInk, components, strengthen
+from digitocr.imaging.segmentation import (
+    Component,
+    FieldInk,
+    components,
+    is_crowded,
+    strengthen,
+)
 from digitocr.types import Box, Gray, Ink
 
 LEAST_HEIGHT = 90  # crops are enlarged to this, so that a stroke is more than two pixels wide
@@ -102,8 +108,10 @@ def find_crop_writing(gray: Gray, within: Box | None = None) -> CropWriting:
             dark, kept = paler
             written = _drawn(kept, ink.shape)
     bordered = len(kept) < len(found.pieces) or not np.array_equal(clean, ink)
+    field = strengthen(written, dark, level)
     doubtful = (
         covered
+        or is_crowded(field, speck=speck)
         or faint
         or found.doubtful_lines
         or found.second_line
@@ -111,7 +119,6 @@ def find_crop_writing(gray: Gray, within: Box | None = None) -> CropWriting:
         or (bordered and any(_may_be_line(piece, h) for piece in kept))
         or any(piece.box.height >= 0.97 * h for piece in kept)
     )
-    field = strengthen(written, dark, level)
     return CropWriting(field, scale, speck, doubtful, bordered, found.second_line, origin)
 
 

@@ -24,6 +24,7 @@ Intensity = NDArray[np.uint8]
 
 MAIN_WEIGHT = 0.2  # prior that the small pieces of a position do not belong to its digit
 MOST_PIECES = 6  # of one digit in an open field
+MOST_COMPONENTS = 60  # of a number, broken digits and all: noise and dots have thousands
 WIDEST_DIGIT = 1.45  # width over the height of the line of digits
 WIDEST_WHOLE = 1.9  # the same of one that is a single component
 SLANTS = np.linspace(-0.3, 0.9, 25)
@@ -358,14 +359,14 @@ def segment_open(
     -------
     Lattice
         Cuts are columns between pieces, from left to right; glyphs are every run of up to
-        six pieces that is no wider than a digit can be.
+        six pieces that is no wider than a digit can be. Of a crowded field (`is_crowded`) only
+        the largest pieces are in it.
     """
-    least_area = max(3, speck * speck // 2)
-    found = _without_specks(field.pieces, least_area=least_area, least_side=speck)
-    if box is not None:
-        found = [piece for piece in found if share_inside(piece, box) > 0.5]
+    found = _pieces_of_open(field, speck, box)
     if not found:
         return Lattice((), ())
+    if len(found) > MOST_COMPONENTS:  # it would take seconds; see `is_crowded`
+        found = sorted(found, key=lambda piece: -piece.area)[:MOST_COMPONENTS]
     height = height or digit_height(found)
     if box is not None:
         found = [piece for piece in found if not _reaches_in(piece, box, height)]
@@ -400,6 +401,18 @@ def segment_open(
             glyphs.append(replace(plain, weight=_run_weight(pieces[start:end])))
     cuts = (*(p.part.box.left for p in pieces), max(p.part.box.right for p in pieces))
     return Lattice(cuts, tuple(glyphs))
+
+
+def is_crowded(field: FieldInk, *, speck: int, box: Box | None = None) -> bool:
+    """Say whether an open field has more pieces of ink than a number: the rest is not read."""
+    return len(_pieces_of_open(field, speck, box)) > MOST_COMPONENTS
+
+
+def _pieces_of_open(field: FieldInk, speck: int, box: Box | None) -> list[Component]:
+    """Give the pieces of ink that are no dust, and of the field."""
+    least_area = max(3, speck * speck // 2)
+    found = _without_specks(field.pieces, least_area=least_area, least_side=speck)
+    return [piece for piece in found if box is None or share_inside(piece, box) > 0.5]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from digitocr.imaging.segmentation import (
     components,
     digit_height,
     is_cross,
+    is_crowded,
     segment_cells,
     segment_open,
     share_inside,
@@ -294,6 +295,21 @@ def test_without_ink_there_is_nothing_to_cut(pixels):
 def test_a_field_that_is_all_ink_is_cut_without_a_fault():
     lattice = open_(np.full((60, 200), 255, np.uint8))
     obeys(lattice)
+
+
+def test_of_a_field_full_of_dots_only_the_largest_pieces_are_cut():
+    drawn = digit(np.zeros((120, 900), np.uint8), "4", 400)
+    for x in range(6, 900, 12):
+        for y in range(6, 120, 12):
+            cv2.circle(drawn, (x, y), 3, 255, -1)
+    ink = field_ink(drawn)
+    assert is_crowded(ink, speck=3) and not is_crowded(ink, speck=3, box=Box(0, 0, 60, 60))
+    lattice = segment_open(ink, speck=3)
+    obeys(lattice)
+    assert len(lattice.cuts) <= 100
+    largest = max(lattice.glyphs, key=lambda one: one.box.area * (one.end - one.start == 1))
+    assert largest.box.left >= 380
+    assert not is_crowded(field_ink(digit(canvas(), "4", 15)), speck=3)
 
 
 def test_the_height_of_digits_is_not_that_of_their_marks():
