@@ -348,6 +348,9 @@ def weigh(
 ) -> tuple[Decoded, ...]:
     """Weigh what both readers say of a number, and a third where both together are not sure.
 
+    Where they are, and no cells are printed, the third may deny it; of what holds no digit for
+    either it is not asked.
+
     Parameters
     ----------
     image : (H, W) uint8
@@ -357,7 +360,7 @@ def weigh(
     printed_cells
         Whether the field has printed cells, which the lattice knows.
     sure
-        The confidence from which on nobody else is asked.
+        The confidence from which on both together are sure.
     """
     weights = sequence.combinations
     two, three = weights.crops, weights.third_crops
@@ -367,12 +370,17 @@ def weigh(
     of = ask(decoded, whole.looks)
     found = combining.combine(of, decoded, evidence, two)
     allowed = _as_cells_allow(found, decoded) if printed_cells else found
-    if sequence.recognizer is None or three is None or allowed[0].probability >= sure:
+    if sequence.recognizer is None or three is None:
+        return allowed
+    is_sure = allowed[0].probability >= sure
+    if is_sure and (printed_cells or combining.is_bare(of, found[0].text)):
         return allowed
     third = ask(found, (sequence.recognizer.read(line_of(image, whole.line)),))
+    if is_sure:
+        return combining.unless_denied(found, third)
     found = combining.combine(third, found, combining.with_both(evidence, of), three)
     if not printed_cells:
-        return found
+        return combining.unless_denied(found, third)
     # It sees what is printed in the cells, a guide like an 8: it may confirm, and no more.
     return _as_cells_allow(found, decoded) if found[0].text == allowed[0].text else allowed
 

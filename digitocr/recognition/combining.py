@@ -13,7 +13,10 @@ the confidence. All the numbers are fitted on composed numbers of validation wri
 
 A third opinion (`recognizer`) is weighed in the same way: what both readers make of the number
 together stands in the place of the lattice, the recognizer in that of the sequence network.
-It is asked only of numbers that both together are not sure of, and fitted on such.
+It is weighed only of numbers that both together are not sure of, and fitted on such. Of the
+others it may deny what both say (`unless_denied`): it alone has learned from real writing, and
+where all that both learned from is composed, the fit cannot know what it is worth that a
+stranger says otherwise.
 
 References
 ----------
@@ -41,6 +44,8 @@ FEATURES = (
 )  # fmt: skip
 POWERS = ("lattice_power", "sequence_power", "lattice_floor", "sequence_floor", "neither")
 MOST_LOGIT = 9.0
+DENYING = 0.5  # probability of a text from which on a third opinion denies all others
+MOST_DENIED = 0.9  # how far a text is believed that is denied
 SURE = 3.0  # log-odds from which on certainty counts for more, or less: the `…_sure`
 _KINDS = ("crops", "cells")
 
@@ -282,6 +287,38 @@ def combine(
         Decoded(one.text, one.probability, paths.get(one.text, ()))
         for one in judge(of, evidence, combination, keep=keep)
     )
+
+
+def unless_denied(
+    found: tuple[Decoded, ...], third: Opinions, *, keep: int = 6
+) -> tuple[Decoded, ...]:
+    """Believe the best text less where a third opinion is rather sure of another.
+
+    Parameters
+    ----------
+    found
+        The texts, best first.
+    third
+        What the recognizer says of them stands in the place of the sequence network.
+    keep
+        Texts given back; what the recognizer says is among them.
+    """
+    first = int(third.sequence.argmax())
+    text, probability = third.texts[first], math.exp(third.sequence[first])
+    best, freed = found[0], found[0].probability - MOST_DENIED
+    if text == best.text or probability <= DENYING or freed <= 0.0:
+        return found
+    other = next((one for one in found if one.text == text), Decoded(text, 0.0, ()))
+    other = replace(other, probability=other.probability + freed)
+    rest = [one for one in found[1:] if one.text != text]
+    rest = sorted((other, *rest), key=lambda one: -one.probability)
+    return (replace(best, probability=MOST_DENIED), *rest[: keep - 1])
+
+
+def is_bare(of: Opinions, best: str) -> bool:
+    """Say whether neither the best text nor any that the lattice proposes holds a digit."""
+    proposed = zip(of.texts, of.lattice, strict=True)
+    return not best and not any(text for text, said in proposed if said > -math.inf)
 
 
 def judge(

@@ -24,6 +24,7 @@ from digitocr.errors import DataError
 from digitocr.recognition import combining
 from digitocr.recognition.classifier import load_model
 from digitocr.recognition.combining import Combination, Combinations
+from digitocr.recognition.decoding import Decoded
 from digitocr.recognition.folders import CARD
 from digitocr.recognition.recognizer import load_recognizer
 from digitocr.recognition.sequence import load_sequence
@@ -91,13 +92,19 @@ def combine(
         floors = ((CELLS_FLOOR, prior.sequence_floor),)
         said = answers(seen[part:], fitted[kind])
         if recognizer is not None:
-            asked = ask_third(seen, fitted[kind], sure=sure, watch=watch)
+            denying = kind == "crops"  # as in `numbers.weigh`
+            asked = ask_third(seen, fitted[kind], sure=sure, denying=denying, watch=watch)
+            unsure = [_best(one, fitted[kind])[1] < sure for one in seen[:part]]
             third[kind] = fit(
-                [one for one in asked[:part] if one], third_prior, floors=third_floors
+                [one for one, fits in zip(asked[:part], unsure, strict=True) if one and fits],
+                third_prior,
+                floors=third_floors,
             )
             third_prior = third[kind]
             third_floors = ((third_prior.lattice_floor, third_prior.sequence_floor),)
-            said["three"] = with_third(said["both"], asked[part:], third[kind])
+            said["three"] = with_third(
+                said["both"], asked[part:], third[kind], sure=sure, denying=denying
+            )
         found[kind] = measure(seen[part:], said, accept=sure)
         if kind == "crops":
             truths = [one.truth for one in seen[part:]]
@@ -314,12 +321,25 @@ def answers(seen: Sequence[Observation], combination: Combination) -> dict[str, 
     return said
 
 
-def with_third(both: Said, asked: Sequence[Observation | None], third: Combination) -> Said:
+def with_third(
+    both: Said,
+    asked: Sequence[Observation | None],
+    third: Combination,
+    *,
+    sure: float,
+    denying: bool,
+) -> Said:
     """Give what is said where a third opinion was asked for, elsewhere what both say."""
-    return [
-        said if one is None else _best(one, third)
-        for said, one in zip(both, asked, strict=True)
-    ]
+    said = []
+    for (text, confidence), one in zip(both, asked, strict=True):
+        found: tuple[Decoded, ...] = (Decoded(text, confidence, ()),)
+        if one is not None:
+            if confidence < sure:
+                found = combining.judge(one.opinions, one.evidence, third)
+            if denying:
+                found = combining.unless_denied(found, one.opinions)
+        said.append((found[0].text, found[0].probability))
+    return said
 
 
 def _best(one: Observation, combination: Combination) -> tuple[str, float]:

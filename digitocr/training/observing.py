@@ -99,9 +99,12 @@ def ask_third(
     combination: Combination,
     *,
     sure: float,
+    denying: bool,
     watch: Watch = unwatched,
 ) -> list[Observation | None]:
     """Have the recognizer read what both readers together are not sure of.
+
+    With `denying` also what they are sure of, if that holds a digit for either.
 
     Returns
     -------
@@ -110,7 +113,12 @@ def ask_third(
     """
     found: list[Observation | None] = [None] * len(seen)
     both = [combining.judge(one.opinions, one.evidence, combination) for one in seen]
-    asked = [place for place, one in enumerate(both) if one[0].probability < sure]
+    asked = [
+        place
+        for place, (one, best) in enumerate(zip(seen, (said[0] for said in both), strict=True))
+        if best.probability < sure
+        or (denying and not combining.is_bare(one.opinions, best.text))
+    ]
     jobs = [asked[at : at + _CHUNK] for at in range(0, len(asked), _CHUNK)]
     lines = [[seen[place].line for place in job] for job in jobs]
     with watch("Asking the recognizer", len(jobs), unit=f"{_CHUNK}-crop part") as advance:

@@ -33,19 +33,22 @@ def spelled(text, *, sure=0.98):
     return np.log(frames / frames.sum(axis=1, keepdims=True))
 
 
-def with_recognizer(asked, text):
+def with_recognizer(asked, text, *, sure=0.98):
     def read(line):
         asked.append(line)
-        return spelled(text)
+        return spelled(text, sure=sure)
 
     weights = Combinations(WEIGHTS, WEIGHTS, "print", WEIGHTS, WEIGHTS)
     card = SequenceCard("lines", 1.0, "strip", (), {}, "weights", weights)
-    return SequenceModel("nowhere", card, lambda strips: [], Recognizer("ppocr", "print", read))
+    third = None if text is None else Recognizer("ppocr", "print", read)
+    return SequenceModel("nowhere", card, lambda strips: [], third)
 
 
-def weigh(sequence, *, sure, printed_cells=False, lattice=(("11", 0.5), ("17", 0.5))):
+def weigh(
+    sequence, *, sure, printed_cells=False, lattice=(("11", 0.5), ("17", 0.5)), whole=None
+):
     image = np.full((40, 100), 255, np.uint8)
-    whole = numbers.WholeReading(Box(10, 10, 90, 30), (spelled("17", sure=0.6),))
+    whole = whole or numbers.WholeReading(Box(10, 10, 90, 30), (spelled("17", sure=0.6),))
     return numbers.weigh(
         image,
         [Decoded(text, probability, ()) for text, probability in lattice],
@@ -84,13 +87,13 @@ def test_in_printed_cells_the_recognizer_changes_no_text():
     assert cells[0].text == "17"
 
 
-def test_the_recognizer_is_asked_only_where_both_readers_are_not_sure():
+def test_the_recognizer_is_weighed_only_where_both_readers_are_not_sure():
     asked = []
     sequence = with_recognizer(asked, "17")
     both = weigh(sequence, sure=0.0)
-    assert asked == []
+    assert both == weigh(with_recognizer([], None), sure=1.0)
     three = weigh(sequence, sure=1.0)
-    assert [line.shape for line in asked] == [(30, 90)]
+    assert {line.shape for line in asked} == {(30, 90)}
     assert both[0].text == three[0].text == "17"
     assert three[0].probability > both[0].probability
 
@@ -99,6 +102,37 @@ def test_a_recognizer_that_reads_otherwise_lowers_the_confidence():
     both = weigh(with_recognizer([], "17"), sure=0.0)
     three = weigh(with_recognizer([], "42"), sure=1.0)
     assert three[0].probability < both[0].probability
+
+
+AGREED = (("17", 0.999), ("11", 0.001))
+
+
+def agreed(third, *, sure=0.95, asked=None, said="17", lattice=AGREED, **more):
+    """Weigh what lattice and network agree on and are sure of."""
+    sequence = with_recognizer([] if asked is None else asked, third, sure=sure)
+    whole = numbers.WholeReading(Box(10, 10, 90, 30), (spelled(said, sure=0.99999),))
+    return weigh(sequence, sure=0.9, lattice=lattice, whole=whole, **more)
+
+
+def test_what_two_agree_on_is_believed_less_where_the_third_is_rather_sure_of_another():
+    alone, confirmed, denied = (agreed(third) for third in (None, "17", "12"))
+    assert alone[0].text == "17" and alone[0].probability > 0.99
+    assert confirmed == alone
+    assert (denied[0].text, denied[0].probability) == ("17", 0.9)
+    assert denied[1].text == "12"
+    assert sum(one.probability for one in denied) <= 1.0 + 1e-9
+    assert agreed("12", sure=0.5) == alone  # it is not even half sure itself
+
+
+def test_in_printed_cells_and_where_no_digit_is_seen_the_third_is_not_asked():
+    asked = []
+    assert agreed("12", asked=asked, printed_cells=True)[0].probability > 0.99
+    blank = agreed("12", asked=asked, said="", lattice=(("", 0.999),))
+    assert blank[0].text == "" and blank[0].probability > 0.99
+    assert asked == []
+    # A blank over what the lattice might read as a digit is one that the third may deny.
+    doubted = agreed("12", asked=asked, said="", lattice=(("", 0.999), ("4", 0.0005)))
+    assert len(asked) == 1 and doubted[0].probability <= 0.9
 
 
 def test_readings_say_that_the_recognizer_was_there_to_be_asked():
