@@ -31,6 +31,7 @@ MOST_MARGIN = 0.5  # share of a crop that may be black margin
 LEAST_PAPER = 60  # gray: what is darker over a large area is a margin
 MARGIN_SHARE = 0.5  # of the gray of the paper: the same
 TRACE_LEVEL = 0.06  # a crop said to be blank holds nothing darker than this
+SMALL_SIDE = 16  # pixels of a crop as scanned; shorter is dust, however large the crop
 LONG_SHARE = 0.45  # of a crop's width, that a rule takes
 SEVERAL_TICKS = 3
 OUTER_ROWS = 0.4  # of a crop, above and below, where the rules of a frame are
@@ -94,13 +95,16 @@ def find_crop_writing(gray: Gray, within: Box | None = None) -> CropWriting:
     level = ridge_darkness(dark)
     if level < LEAST_LEVEL:
         nothing = np.zeros(dark.shape, bool)
-        doubtful = covered or _has_traces(dark)
+        doubtful = covered or _has_traces(dark) or _has_small_traces(gray)
         none = strengthen(nothing, dark, 1.0)
         return CropWriting(none, scale, speck, doubtful, covered, origin=origin)
     found = _line_in(binarize(dark, level=level), speck)
     ink, clean, kept = found.ink, found.clean, found.kept
     written = _drawn(kept, ink.shape)
-    faint = _has_faint(dark, written, ink & ~clean, level) if kept else _has_traces(dark)
+    if kept:
+        faint = _has_faint(dark, written, ink & ~clean, level)
+    else:
+        faint = _has_traces(dark) or _has_small_traces(gray)
     # Where a part holds nothing, all of the crop is looked at before anything pale is.
     if faint and (kept or within is None):
         paler = _with_paler(dark, level, found, speck)
@@ -245,12 +249,32 @@ def _is_covered(black: Ink) -> bool:
     return inner or float(black.mean()) > MOST_MARGIN
 
 
-def _has_traces(dark: Darkness) -> bool:
-    """Say whether a crop in which nothing was read has strokes all the same."""
-    h, w = dark.shape
+def _has_traces(dark: Darkness, *, side: int | None = None) -> bool:
+    """Say whether a crop in which nothing was read has strokes all the same.
+
+    `side`: pixels that they are long, at least.
+    """
     marked = cv2.blur(dark, (5, 5)) > TRACE_LEVEL
-    side = max(6, min(h, w) // 14)
+    side = side or max(6, min(dark.shape) // 14)
     return bool(components(marked, least_area=side, least_side=side))
+
+
+def _has_small_traces(gray: Gray, *, wide: int = 3 * MOST_HEIGHT) -> bool:
+    """Say whether a large crop has strokes that vanish when it is shrunken."""
+    h, w = gray.shape
+    if h <= MOST_HEIGHT:
+        return False
+    tiles = (
+        gray[top : top + MOST_HEIGHT, left : left + wide]
+        for top in range(0, h, MOST_HEIGHT)
+        for left in range(0, w, wide)
+    )
+    return any(
+        _has_traces(
+            darkness(cv2.GaussianBlur(tile, (0, 0), GRAIN_PIXELS), reach=80), side=SMALL_SIDE
+        )
+        for tile in tiles
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

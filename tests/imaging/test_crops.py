@@ -160,6 +160,19 @@ def test_a_shadow_along_the_side_is_no_digit():
     assert found.doubtful
 
 
+@pytest.mark.parametrize("height", [25, 60])
+@pytest.mark.parametrize("shape", [(1000, 1500), (2000, 3000), (3000, 600)])
+def test_a_small_number_in_a_large_crop_is_no_blank(shape, height):
+    rng = np.random.default_rng(2)
+    gray = np.clip(rng.normal(235, 3, shape), 0, 255).astype(np.uint8)
+    blank = find(gray)
+    assert not pieces(blank) and not blank.doubtful
+    at = shape[1] // 8, shape[0] // 3
+    cv2.putText(gray, "4172", at, cv2.FONT_HERSHEY_SIMPLEX, height / 22, 60, height // 12 + 1)
+    found = find(gray)
+    assert pieces(found) or found.doubtful
+
+
 def test_a_number_too_faint_to_read_is_no_blank():
     for shade in range(150, 232, 8):
         found = find(crop(shade=shade, paper=240))
