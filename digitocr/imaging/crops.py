@@ -31,6 +31,7 @@ MOST_MARGIN = 0.5  # share of a crop that may be black margin
 LEAST_PAPER = 60  # gray: what is darker over a large area is a margin
 MARGIN_SHARE = 0.5  # of the gray of the paper: the same
 TRACE_LEVEL = 0.06  # a crop said to be blank holds nothing darker than this
+LEAST_SIDE = 8  # pixels of a crop as scanned: in fewer no digit can be seen
 SMALL_SIDE = 16  # pixels of a crop as scanned; shorter is dust, however large the crop
 LONG_SHARE = 0.45  # of a crop's width, that a rule takes
 SEVERAL_TICKS = 3
@@ -260,10 +261,13 @@ def _has_traces(dark: Darkness, *, side: int | None = None) -> bool:
 
 
 def _has_small_traces(gray: Gray, *, wide: int = 3 * MOST_HEIGHT) -> bool:
-    """Say whether a large crop has strokes that vanish when it is shrunken."""
+    """Say whether a large crop has strokes that vanish when it is shrunken.
+
+    Of one that is smaller than any digit nobody can say that it has none.
+    """
     h, w = gray.shape
     if h <= MOST_HEIGHT:
-        return False
+        return min(h, w) < LEAST_SIDE
     tiles = (
         gray[top : top + MOST_HEIGHT, left : left + wide]
         for top in range(0, h, MOST_HEIGHT)

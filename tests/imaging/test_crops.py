@@ -173,6 +173,11 @@ def test_a_small_number_in_a_large_crop_is_no_blank(shape, height):
     assert pieces(found) or found.doubtful
 
 
+def test_a_crop_smaller_than_a_digit_is_no_blank():
+    assert find(np.full((6, 40), 235, np.uint8)).doubtful
+    assert not find(np.full((12, 40), 235, np.uint8)).doubtful
+
+
 def test_a_number_too_faint_to_read_is_no_blank():
     for shade in range(150, 232, 8):
         found = find(crop(shade=shade, paper=240))
