@@ -163,7 +163,8 @@ def read_number(
         unknown = best is None or not best.text or confidence < acceptance.field
         alone = not found.crop.second_line if whole.alone is None else whole.alone
         doubtful = is_doubtful_blank(best, found.decoded)
-        left_out = (left_out and unknown) or not alone or doubtful
+        hidden = doubtful or found.crop.blotted
+        left_out = (left_out and unknown) or not alone or hidden
     reasons = reasons_against(
         field,
         best,

@@ -163,6 +163,24 @@ def test_a_text_that_only_the_second_reader_proposes_has_its_digits_shown(model)
         assert glyph.image.shape == (glyph.box.height, glyph.box.width)
 
 
+def test_a_blot_that_both_readers_take_for_a_digit_is_not_accepted():
+    def all_eights(glyphs):
+        rows = np.full((len(glyphs), 10), 1e-5, np.float32)
+        rows[:, 8] = 1.0 - 9e-5
+        return rows
+
+    image = np.full((90, 240), 240, np.uint8)
+    for x in (30, 170):
+        cv2.putText(image, "8", (x, 65), cv2.FONT_HERSHEY_SIMPLEX, 1.6, 40, 4)
+    clean, blotted = image.copy(), image
+    cv2.putText(clean, "8", (100, 65), cv2.FONT_HERSHEY_SIMPLEX, 1.6, 40, 4)
+    cv2.ellipse(blotted, (116, 48), (11, 17), 0, 0, 360, 40, -1)
+    said = saying("888", sure=0.999999)
+    for one, accepted in ((clean, True), (blotted, False)):
+        reading = read_number(one, fake(all_eights), sequence=said)
+        assert (reading.text, reading.accepted) == ("888", accepted)
+
+
 def test_noise_is_read_as_nothing_sure(model):
     noise = np.random.default_rng(5).integers(0, 256, (80, 400)).astype(np.uint8)
     lattice = numbers.read_lattice(noise, model)

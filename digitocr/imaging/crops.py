@@ -18,7 +18,9 @@ from digitocr.imaging.form_removal import close_strokes, line_mask
 from digitocr.imaging.segmentation import (
     Component,
     FieldInk,
+    bounds,
     components,
+    digit_height,
     is_crowded,
     strengthen,
 )
@@ -31,6 +33,8 @@ MOST_MARGIN = 0.5  # share of a crop that may be black margin
 LEAST_PAPER = 60  # gray: what is darker over a large area is a margin
 MARGIN_SHARE = 0.5  # of the gray of the paper: the same
 TRACE_LEVEL = 0.06  # a crop said to be blank holds nothing darker than this
+BLOT_HEIGHT = 0.45  # of the height of the digits: a blot is broader
+BLOT_PENS = 2.6  # and so many strokes: loops that ran full are narrower
 LEAST_SIDE = 8  # pixels of a crop as scanned: in fewer no digit can be seen
 SMALL_SIDE = 16  # pixels of a crop as scanned; shorter is dust, however large the crop
 LONG_SHARE = 0.45  # of a crop's width, that a rule takes
@@ -48,8 +52,9 @@ class CropWriting:
 
     `speck`: pieces no longer than this many pixels are dust. `doubtful`: more than dust and
     lines was left out, or nothing was found where something is. `lined`: rules, margins or
-    sides of boxes were left out. `second_line`: writing above or below the line was. `origin`:
-    left and top of what was looked at, in the crop.
+    sides of boxes were left out. `second_line`: writing above or below the line was. `blotted`:
+    a blot or a hole among the digits hides what is under it. `origin`: left and top of what
+    was looked at, in the crop.
     """
 
     field: FieldInk
@@ -59,6 +64,7 @@ class CropWriting:
     lined: bool
     second_line: bool = False
     origin: tuple[int, int] = (0, 0)
+    blotted: bool = False
 
     def in_crop(self, box: Box) -> Box:
         """Take a box back to whole pixels of the crop, never empty."""
@@ -114,8 +120,10 @@ def find_crop_writing(gray: Gray, within: Box | None = None) -> CropWriting:
             written = _drawn(kept, ink.shape)
     bordered = len(kept) < len(found.pieces) or not np.array_equal(clean, ink)
     field = strengthen(written, dark, level)
+    blotted = bool(kept) and _has_blot(sized, kept, level)
     doubtful = (
         covered
+        or blotted
         or is_crowded(field, speck=speck)
         or faint
         or found.doubtful_lines
@@ -124,7 +132,9 @@ def find_crop_writing(gray: Gray, within: Box | None = None) -> CropWriting:
         or (bordered and any(_may_be_line(piece, h) for piece in kept))
         or any(piece.box.height >= 0.97 * h for piece in kept)
     )
-    return CropWriting(field, scale, speck, doubtful, bordered, found.second_line, origin)
+    return CropWriting(
+        field, scale, speck, doubtful, bordered, found.second_line, origin, blotted
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -260,6 +270,42 @@ def _has_traces(dark: Darkness, *, side: int | None = None) -> bool:
     return bool(components(marked, least_area=side, least_side=side))
 
 
+def _has_blot(sized: Gray, kept: Sequence[Component], level: float) -> bool:
+    """Say whether something broader than a stroke can be lies among the digits.
+
+    A blot looks like a zero whose loop is filled. What reaches the border is a margin.
+    """
+    height, pen = digit_height(list(kept)), _pen(kept)
+    side = round(max(BLOT_HEIGHT * height, BLOT_PENS * pen)) | 1
+    paper = float(np.quantile(sized, 0.9))
+    black = (sized < paper * (1.0 - 0.6 * level)).astype(np.uint8)
+    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    broad = cv2.morphologyEx(black, cv2.MORPH_OPEN, element).astype(bool)
+    if not broad.any():
+        return False
+    h, w = sized.shape
+    line = bounds(kept)
+    return any(
+        one.box.left > 0
+        and one.box.right < w
+        and one.box.top > 0
+        and one.box.bottom < h
+        and line.common(one.box) > 0.5 * one.box.area
+        for one in components(broad)
+    )
+
+
+def _pen(kept: Sequence[Component]) -> float:
+    """Measure how broad the strokes are, in pixels."""
+    middles: list[float] = []
+    for piece in kept:
+        ink = cv2.copyMakeBorder(piece.ink.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+        away = cv2.distanceTransform(ink, cv2.DIST_L2, 5)
+        highest = cv2.dilate(away, np.ones((3, 3), np.uint8))
+        middles += away[(away >= highest) & (away > 0.9)].tolist()
+    return 2.0 * float(np.median(middles)) if middles else 2.0
+
+
 def _has_small_traces(gray: Gray, *, wide: int = 3 * MOST_HEIGHT) -> bool:
     """Say whether a large crop has strokes that vanish when it is shrunken.
 
@@ -267,7 +313,7 @@ def _has_small_traces(gray: Gray, *, wide: int = 3 * MOST_HEIGHT) -> bool:
     """
     h, w = gray.shape
     if h <= MOST_HEIGHT:
-        return min(h, w) < LEAST_SIDE
+        return bool(min(h, w) < LEAST_SIDE)
     tiles = (
         gray[top : top + MOST_HEIGHT, left : left + wide]
         for top in range(0, h, MOST_HEIGHT)

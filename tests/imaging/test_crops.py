@@ -173,6 +173,19 @@ def test_a_small_number_in_a_large_crop_is_no_blank(shape, height):
     assert pieces(found) or found.doubtful
 
 
+@pytest.mark.parametrize("radius", [14, 18, 22])
+@pytest.mark.parametrize("pen", [3, 5])
+def test_a_blot_among_the_digits_is_none_of_them(radius, pen):
+    gray = crop("80663", pen=pen)
+    assert not find(gray).blotted
+    cv2.circle(gray, (110, 42), radius, 40, -1)
+    found = find(gray)
+    assert found.blotted and found.doubtful
+    margin = crop("80663", pen=pen, left=40)
+    margin[:, :30] = 20
+    assert not find(margin).blotted
+
+
 def test_a_crop_smaller_than_a_digit_is_no_blank():
     assert find(np.full((6, 40), 235, np.uint8)).doubtful
     assert not find(np.full((12, 40), 235, np.uint8)).doubtful
