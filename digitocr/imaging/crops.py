@@ -16,12 +16,15 @@ import numpy as np
 from digitocr.imaging.binarization import Darkness, binarize, darkness, ridge_darkness, solid
 from digitocr.imaging.form_removal import close_strokes, line_mask
 from digitocr.imaging.segmentation import (
+    BLOT_PENS,
     Component,
     FieldInk,
     bounds,
+    broad_ink,
     components,
     digit_height,
     is_crowded,
+    pen_width,
     strengthen,
 )
 from digitocr.types import Box, Gray, Ink
@@ -34,7 +37,7 @@ LEAST_PAPER = 60  # gray: what is darker over a large area is a margin
 MARGIN_SHARE = 0.5  # of the gray of the paper: the same
 TRACE_LEVEL = 0.06  # a crop said to be blank holds nothing darker than this
 BLOT_HEIGHT = 0.45  # of the height of the digits: a blot is broader
-BLOT_PENS = 2.6  # and so many strokes: loops that ran full are narrower
+MOST_PEN = 0.25  # of the same height
 LEAST_SIDE = 8  # pixels of a crop as scanned: in fewer no digit can be seen
 SMALL_SIDE = 16  # pixels of a crop as scanned; shorter is dust, however large the crop
 LONG_SHARE = 0.45  # of a crop's width, that a rule takes
@@ -275,14 +278,11 @@ def _has_blot(sized: Gray, kept: Sequence[Component], level: float) -> bool:
 
     A blot looks like a zero whose loop is filled. What reaches the border is a margin.
     """
-    height, pen = digit_height(list(kept)), _pen(kept)
-    side = round(max(BLOT_HEIGHT * height, BLOT_PENS * pen)) | 1
+    height = digit_height(kept)
+    pen = min(pen_width(kept), MOST_PEN * height)  # of one blot alone it would be all of it
+    side = round(max(BLOT_HEIGHT * height, BLOT_PENS * pen))
     paper = float(np.quantile(sized, 0.9))
     black = (sized < paper * (1.0 - 0.6 * level)).astype(np.uint8)
-    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    broad = cv2.morphologyEx(black, cv2.MORPH_OPEN, element).astype(bool)
-    if not broad.any():
-        return False
     h, w = sized.shape
     line = bounds(kept)
     return any(
@@ -291,19 +291,8 @@ def _has_blot(sized: Gray, kept: Sequence[Component], level: float) -> bool:
         and one.box.top > 0
         and one.box.bottom < h
         and line.common(one.box) > 0.5 * one.box.area
-        for one in components(broad)
+        for one in components(broad_ink(black.view(bool), side))
     )
-
-
-def _pen(kept: Sequence[Component]) -> float:
-    """Measure how broad the strokes are, in pixels."""
-    middles: list[float] = []
-    for piece in kept:
-        ink = cv2.copyMakeBorder(piece.ink.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-        away = cv2.distanceTransform(ink, cv2.DIST_L2, 5)
-        highest = cv2.dilate(away, np.ones((3, 3), np.uint8))
-        middles += away[(away >= highest) & (away > 0.9)].tolist()
-    return 2.0 * float(np.median(middles)) if middles else 2.0
 
 
 def _has_small_traces(gray: Gray, *, wide: int = 3 * MOST_HEIGHT) -> bool:

@@ -20,9 +20,12 @@ from digitocr.imaging.form_removal import close_strokes, line_mask, subtract_for
 from digitocr.imaging.isolation import FieldImage
 from digitocr.imaging.prints import PER_MM, REACH_MM, SLACK_PIXELS, Printed
 from digitocr.imaging.segmentation import (
+    BLOT_PENS,
     Component,
     FieldInk,
+    broad_ink,
     components,
+    pen_width,
     share_inside,
     strengthen,
 )
@@ -36,6 +39,8 @@ TRACE_LEVEL = 0.07  # a field said to be blank holds no strokes darker than this
 FAINT_LEVEL = 0.11  # what is darker than this and no ink may be writing too faint to read
 FAINT_SIDE_MM = 2.5
 BESIDE_SIDE_MM = 1.0  # what is written beside a field and smaller than this may be dust
+BLOT_MM = 1.8  # strokes, and loops that ran full, are narrower
+MOST_PEN_MM = 0.9
 SLIVER_MM = 0.3  # no pen writes thinner; what removing a printed line leaves is
 FULL_SHARE = (
     0.25  # of a field that is print no paler than faint writing: it hides what is written
@@ -49,7 +54,8 @@ class Writing:
     """The writing of a field.
 
     `faint`: there are strokes too faint beside the rest to be taken for ink, or black areas
-    that cover what may be under them. `clipped`: a piece of the writing runs out of the field.
+    and blots that cover what may be under them. `clipped`: a piece of the writing runs out of
+    the field.
     """
 
     field: FieldInk
@@ -100,7 +106,7 @@ def find_writing(image: FieldImage, field: Field, others: Sequence[Box] = ()) ->
     whole = dark > 0.45 * level
     ink = close_strokes(ink, whole, reach=2 * SLACK_PIXELS + round(0.4 * PER_MM))
     written = strengthen(ink, np.where(ink, dark, left), level)
-    faint = covered or _has_faint(smooth, ink, expected, image)
+    faint = covered or _has_faint(smooth, ink, expected, image) or _has_blot(written, image)
     no_digits = all(share_inside(one, image.box) < LEAST_INSIDE for one in written.pieces)
     beside = printed is not None and _is_beside(
         written.pieces, image, others, printed, blank=no_digits
@@ -223,6 +229,19 @@ def _is_sliver(piece: Component, lines: Ink) -> bool:
     box = piece.box
     on_line = lines[box.top : box.bottom, box.left : box.right][piece.ink].all()
     return min(box.width, box.height) <= SLIVER_MM * PER_MM and bool(on_line)
+
+
+def _has_blot(written: FieldInk, image: FieldImage) -> bool:
+    """Say whether something broader than strokes lies in the field: what it hides is unknown.
+
+    A blot or a punched hole looks like a zero whose loop is filled.
+    """
+    pieces = [one for one in written.pieces if share_inside(one, image.box) > 0.5]
+    if not any(min(one.box.width, one.box.height) >= BLOT_MM * PER_MM for one in pieces):
+        return False
+    pen = min(pen_width(pieces), MOST_PEN_MM * PER_MM)  # of one blot alone it would be all
+    side = round(max(BLOT_MM * PER_MM, BLOT_PENS * pen))
+    return any(broad_ink(one.ink, side).any() for one in pieces)
 
 
 def _is_covered(image: FieldImage, black: Ink) -> bool:

@@ -194,6 +194,19 @@ def test_a_digit_that_was_blotted_out_is_in_doubt(reference, side_mm):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("among", [True, False])
+@pytest.mark.parametrize("across_mm", [2.6, 3.2])
+def test_a_round_blot_is_no_digit_but_in_doubt(kind, among, across_mm):
+    gray = printed(kind)
+    if among:
+        gray = digit(digit(gray, "8", BOX.left + 2), "0", BOX.left + 87)
+    assert not find(scanned(gray), kind).faint
+    middle = BOX.left + 63, (BOX.top + BOX.bottom) // 2
+    cv2.circle(gray, middle, round(across_mm / 2 * PER_MM), 40, -1)
+    assert find(scanned(gray), kind).faint
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_one_pixel_is_no_writing(kind):
     gray = printed(kind)
     gray[BOX.top + 30, BOX.left + 60] = 0
