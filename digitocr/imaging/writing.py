@@ -40,7 +40,7 @@ FAINT_LEVEL = 0.11  # what is darker than this and no ink may be writing too fai
 FAINT_SIDE_MM = 2.5
 BESIDE_SIDE_MM = 1.0  # what is written beside a field and smaller than this may be dust
 BLOT_MM = 1.8  # strokes, and loops that ran full, are narrower
-MOST_PEN_MM = 0.9
+MOST_PEN_MM = 1.0  # that a blot is measured by
 SLIVER_MM = 0.3  # no pen writes thinner; what removing a printed line leaves is
 FULL_SHARE = (
     0.25  # of a field that is print no paler than faint writing: it hides what is written

@@ -195,7 +195,7 @@ def test_a_digit_that_was_blotted_out_is_in_doubt(reference, side_mm):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("among", [True, False])
-@pytest.mark.parametrize("across_mm", [2.6, 3.2])
+@pytest.mark.parametrize("across_mm", [2.9, 3.3])
 def test_a_round_blot_is_no_digit_but_in_doubt(kind, among, across_mm):
     gray = printed(kind)
     if among:
