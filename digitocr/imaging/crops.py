@@ -14,17 +14,15 @@ import cv2
 import numpy as np
 
 from digitocr.imaging.binarization import Darkness, binarize, darkness, ridge_darkness, solid
+from digitocr.imaging.blots import find_broad, least_breadth
 from digitocr.imaging.form_removal import close_strokes, line_mask
 from digitocr.imaging.segmentation import (
-    BLOT_PENS,
     Component,
     FieldInk,
     bounds,
-    broad_ink,
     components,
     digit_height,
     is_crowded,
-    pen_width,
     strengthen,
 )
 from digitocr.types import Box, Gray, Ink
@@ -274,13 +272,12 @@ def _has_traces(dark: Darkness, *, side: int | None = None) -> bool:
 
 
 def _has_blot(sized: Gray, kept: Sequence[Component], level: float) -> bool:
-    """Say whether something broader than a stroke can be lies among the digits.
+    """Say whether something broader than strokes lies among the digits.
 
-    A blot looks like a zero whose loop is filled. What reaches the border is a margin.
+    What reaches the border is a margin.
     """
     height = digit_height(kept)
-    pen = min(pen_width(kept), MOST_PEN * height)  # of one blot alone it would be all of it
-    side = round(max(BLOT_HEIGHT * height, BLOT_PENS * pen))
+    side = least_breadth(kept, most_pen=MOST_PEN * height, least=BLOT_HEIGHT * height)
     paper = float(np.quantile(sized, 0.9))
     black = (sized < paper * (1.0 - 0.6 * level)).astype(np.uint8)
     h, w = sized.shape
@@ -291,7 +288,7 @@ def _has_blot(sized: Gray, kept: Sequence[Component], level: float) -> bool:
         and one.box.top > 0
         and one.box.bottom < h
         and line.common(one.box) > 0.5 * one.box.area
-        for one in components(broad_ink(black.view(bool), side))
+        for one in components(find_broad(black.view(bool), side))
     )
 
 

@@ -24,7 +24,6 @@ Intensity = NDArray[np.uint8]
 
 MAIN_WEIGHT = 0.2  # prior that the small pieces of a position do not belong to its digit
 MOST_PIECES = 6  # of one digit in an open field
-BLOT_PENS = 2.6  # strokes that a blot is broader than: loops that ran full are narrower
 MOST_COMPONENTS = 60  # of a number, broken digits and all: noise and dots have thousands
 WIDEST_DIGIT = 1.45  # width over the height of the line of digits
 WIDEST_WHOLE = 1.9  # the same of one that is a single component
@@ -116,28 +115,6 @@ def share_inside(piece: Component, box: Box) -> float:
     rows = slice(max(0, box.top - own.top), max(0, box.bottom - own.top))
     columns = slice(max(0, box.left - own.left), max(0, box.right - own.left))
     return int(np.count_nonzero(piece.ink[rows, columns])) / piece.area
-
-
-def pen_width(pieces: Sequence[Component]) -> float:
-    """Measure how broad the strokes are, in pixels."""
-    middles: list[float] = []
-    for piece in pieces:
-        ink = cv2.copyMakeBorder(piece.ink.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-        away = cv2.distanceTransform(ink, cv2.DIST_L2, 5)
-        highest = cv2.dilate(away, np.ones((3, 3), np.uint8))
-        middles += away[(away >= highest) & (away > 0.9)].tolist()
-    return 2.0 * float(np.median(middles)) if middles else 2.0
-
-
-def broad_ink(ink: Ink, side: int) -> Ink:
-    """Mark the ink that a disk of a diameter fits into: no stroke, but a blot or a hole."""
-    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side | 1, side | 1))
-    # Padded: OpenCV takes what is outside of a picture for ink.
-    padded = cv2.copyMakeBorder(
-        ink.view(np.uint8), side, side, side, side, cv2.BORDER_CONSTANT, value=0
-    )
-    broad: Ink = cv2.morphologyEx(padded, cv2.MORPH_OPEN, element)[side:-side, side:-side] > 0
-    return broad
 
 
 def segment_cells(field: FieldInk, cells: Sequence[Box], *, speck: int) -> Lattice:

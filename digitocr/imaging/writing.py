@@ -16,16 +16,14 @@ from digitocr.imaging.binarization import (
     solid,
     stroke_darkness,
 )
+from digitocr.imaging.blots import find_broad, least_breadth
 from digitocr.imaging.form_removal import close_strokes, line_mask, subtract_form
 from digitocr.imaging.isolation import FieldImage
 from digitocr.imaging.prints import PER_MM, REACH_MM, SLACK_PIXELS, Printed
 from digitocr.imaging.segmentation import (
-    BLOT_PENS,
     Component,
     FieldInk,
-    broad_ink,
     components,
-    pen_width,
     share_inside,
     strengthen,
 )
@@ -232,16 +230,12 @@ def _is_sliver(piece: Component, lines: Ink) -> bool:
 
 
 def _has_blot(written: FieldInk, image: FieldImage) -> bool:
-    """Say whether something broader than strokes lies in the field: what it hides is unknown.
-
-    A blot or a punched hole looks like a zero whose loop is filled.
-    """
+    """Say whether something broader than strokes lies in the field."""
     pieces = [one for one in written.pieces if share_inside(one, image.box) > 0.5]
     if not any(min(one.box.width, one.box.height) >= BLOT_MM * PER_MM for one in pieces):
         return False
-    pen = min(pen_width(pieces), MOST_PEN_MM * PER_MM)  # of one blot alone it would be all
-    side = round(max(BLOT_MM * PER_MM, BLOT_PENS * pen))
-    return any(broad_ink(one.ink, side).any() for one in pieces)
+    side = least_breadth(pieces, most_pen=MOST_PEN_MM * PER_MM, least=BLOT_MM * PER_MM)
+    return any(find_broad(one.ink, side).any() for one in pieces)
 
 
 def _is_covered(image: FieldImage, black: Ink) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,12 @@ class Spelled:
 
     text: str
     probability: float
+
+
+def path_text(path: NDArray[np.integer[Any]]) -> str:
+    """Spell a path: what its frames say, one after the other."""
+    kept = path[np.flatnonzero(np.diff(path, prepend=-1))]
+    return "".join(DIGITS[one] for one in kept if one != BLANK)
 
 
 def best_texts(

@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 
 from digitocr.errors import ModelError
 from digitocr.recognition.combining import Combinations
-from digitocr.recognition.ctc import COLUMNS, DIGITS, Frames, Looks, text_probabilities
+from digitocr.recognition.ctc import (
+    COLUMNS,
+    DIGITS,
+    Frames,
+    Looks,
+    path_text,
+    text_probabilities,
+)
 from digitocr.recognition.folders import (
     CARD,
     NETWORK,
@@ -279,9 +286,7 @@ def _views(strip: Strip) -> tuple[Strip, ...]:
 
 def _is_sure(frames: Frames) -> bool:
     """Say whether one text alone has nearly all the probability: that of the likeliest path."""
-    path = frames.argmax(axis=1)
-    kept = path[np.flatnonzero(np.diff(path, prepend=-1))]
-    text = "".join(DIGITS[one] for one in kept if one < len(DIGITS))
+    text = path_text(frames.argmax(axis=1))
     return float(text_probabilities(frames, [text])[0]) > SURE
 
 

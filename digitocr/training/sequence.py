@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from digitocr.errors import ModelError, UsageError
 from digitocr.recognition import sequence
-from digitocr.recognition.ctc import BLANK, COLUMNS, Frames
+from digitocr.recognition.ctc import BLANK, COLUMNS, Frames, path_text
 from digitocr.recognition.folders import CARD, NETWORK
 from digitocr.settings import Settings
 from digitocr.training import dataset, export, pictures, plots
@@ -326,12 +326,8 @@ def logits_of(network: Any, lines: Sequence[Line], *, batch: int = 64) -> list[F
 
 def greedy_texts(logits: NDArray[np.float32], frames: NDArray[np.int32]) -> list[str]:
     """Spell the likeliest path of each crop: quick, for watching the training."""
-    texts = []
-    for rows, count in zip(logits.argmax(axis=2), frames, strict=True):
-        path = rows[:count]
-        kept = path[np.flatnonzero(np.diff(path, prepend=-1))]
-        texts.append("".join(str(one) for one in kept if one != BLANK))
-    return texts
+    paths = zip(logits.argmax(axis=2), frames, strict=True)
+    return [path_text(rows[:count]) for rows, count in paths]
 
 
 def _losses(

@@ -1,0 +1,51 @@
+"""What is broader than strokes can be: a blot or a punched hole, which hides what is under it.
+
+Both look like a zero whose loop is filled, to every reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from digitocr.imaging.segmentation import Component
+from digitocr.types import Ink
+
+PENS = 2.6  # strokes that a blot is broader than: loops that ran full are narrower
+
+
+def least_breadth(pieces: Sequence[Component], *, most_pen: float, least: float) -> int:
+    """Say how broad a blot among some writing is at least, in pixels.
+
+    Parameters
+    ----------
+    most_pen
+        Breadth of the broadest pen: of one blot alone, the pen would be all of it.
+    least
+        However fine the pen is.
+    """
+    return round(max(least, PENS * min(_pen_width(pieces), most_pen)))
+
+
+def find_broad(ink: Ink, side: int) -> Ink:
+    """Mark the ink that a disk of a diameter fits into: no stroke, but a blot or a hole."""
+    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side | 1, side | 1))
+    # Padded: OpenCV takes what is outside of a picture for ink.
+    padded = cv2.copyMakeBorder(
+        ink.view(np.uint8), side, side, side, side, cv2.BORDER_CONSTANT, value=0
+    )
+    broad: Ink = cv2.morphologyEx(padded, cv2.MORPH_OPEN, element)[side:-side, side:-side] > 0
+    return broad
+
+
+def _pen_width(pieces: Sequence[Component]) -> float:
+    """Measure how broad the strokes are, in pixels."""
+    middles: list[float] = []
+    for piece in pieces:
+        ink = cv2.copyMakeBorder(piece.ink.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+        away = cv2.distanceTransform(ink, cv2.DIST_L2, 5)
+        highest = cv2.dilate(away, np.ones((3, 3), np.uint8))
+        middles += away[(away >= highest) & (away > 0.9)].tolist()
+    return 2.0 * float(np.median(middles)) if middles else 2.0
