@@ -71,6 +71,7 @@ def load_readers(settings: Settings) -> tuple[Model, SequenceModel | None]:
     return model, load_sequence(folder, third=third) if folder else None
 
 
+MOST_TEXTS = 12  # of the lattice of a bare crop, that the sequence network is asked about
 MOST_LINES = 4  # of writing in a tall crop that are looked at
 LATTICE_SURE = 0.5  # probability from which on it is asked whether it agrees, in cells
 LINE_ROOM = 0.25  # of the height of a line: what the recognizer sees around it
@@ -216,7 +217,12 @@ def read_lattice(
     if lattice.glyphs:
         marks = (Mark.X,) if type is FieldType.CODE else tuple(Mark)
         decoded = decode(
-            lattice, rows, min_length=min_digits, max_length=max_digits, marks=marks
+            lattice,
+            rows,
+            min_length=min_digits,
+            max_length=max_digits,
+            marks=marks,
+            keep=MOST_TEXTS,
         )
     return LatticeReading(crop, lattice, rows, decoded)
 

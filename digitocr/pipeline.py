@@ -425,7 +425,7 @@ def _decode_field(prepared: _Prepared, rows: Rows) -> tuple[Decoded, ...]:
         return (Decoded("", 1.0, ()),)
     marks = {VOID[mark] for mark in field.void_marks}
     if field.kind is FieldKind.OPEN and field.type in (FieldType.INTEGER, FieldType.DECIMAL):
-        marks.add(Mark.SEPARATOR)
+        marks |= {Mark.SEPARATOR, Mark.REST}
     return decode(
         prepared.lattice,
         rows,

@@ -62,11 +62,16 @@ class VoidMark(StrEnum):
 
 
 class Mark(StrEnum):
-    """What the shape of a glyph says it may be instead of a digit."""
+    """What the shape of a glyph says it may be instead of a digit.
+
+    A rest means nothing: a stroke above or below a digit that is of it, a piece of the rule
+    below the digits.
+    """
 
     X = "x"
     DASH = "dash"
     SEPARATOR = "separator"
+    REST = "rest"
 
 
 class Rule(StrEnum):
@@ -326,8 +331,8 @@ class Glyph:
     `box` is in pixels of the field's image. `image` is what the classifier sees. `mark` is
     what its shape says it may be instead of a digit. `weight` is the probability, before
     anything is classified, that this and not another glyph of the same cuts is the one.
-    `ink` is the ink in its box, where its shape may turn out to be a cross. An empty position
-    is a glyph with an image of zeros.
+    `ink` is the ink in its box; `whole` says that nothing was cut off, so that it may turn out
+    to be a cross. An empty position is a glyph with an image of zeros, and without ink.
     """
 
     start: int
@@ -337,6 +342,7 @@ class Glyph:
     mark: Mark | None = None
     weight: float = 1.0
     ink: Ink | None = None
+    whole: bool = False
 
     @property
     def empty(self) -> bool:

@@ -56,7 +56,8 @@ def train(
     start: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of a sequence network to go on with, instead of beginning anew.",
+            help="Model folder to go on with instead of beginning anew: of a sequence network, "
+            "or of digitocr-130k, which then learns digits that are cut out of numbers.",
             metavar="DIR",
         ),
     ] = None,
@@ -69,14 +70,15 @@ def train(
     digitocr train --data mnist mine.npz --out models/mine
 
     A sequence network learns from numbers that are composed of the writers of MNIST, UNIPEN
-    and USPS below DIGITOCR_DATA, and takes neither --data nor --teacher.
+    and USPS below DIGITOCR_DATA, and takes neither --data nor --teacher. Nor does digitocr-130k
+    with --start, which learns what is cut out of such numbers beside what it knew.
     """
     from digitocr import console
 
     watch = partial(console.progress, quiet=Shown.quiet)
     settings, taught_by = settings_module.load(), tuple(teacher or ())
     if architecture.startswith("sequence-"):
-        _refuse_for_sequences(data=data, teacher=teacher)
+        _refuse_with_numbers(data=data, teacher=teacher)
         with needs("train"):
             from digitocr.training import sequence
         with redirect_stdout(sys.stderr):
@@ -86,7 +88,9 @@ def train(
         print(folder)
         return
     if start is not None:
-        raise UsageError("--start: only sequence networks go on from others; leave it out")
+        _refuse_with_numbers(data=data, teacher=teacher)
+        _go_on(architecture, start, out, epochs, seed, settings)
+        return
     with needs("train"):
         from digitocr.training import train as training
 
@@ -303,6 +307,37 @@ def import_model(
     print(folder)
 
 
+@app.command("average")
+def average_models(
+    sequences: Annotated[
+        list[Path], typer.Argument(help="Folders of models that read whole numbers.")
+    ],
+    out: Annotated[Path, typer.Option(help="Model folder to write.")] = Path("runs/mean"),
+    seed: Annotated[int, typer.Option(help="Same seed, same crops to validate.")] = 1,
+) -> None:
+    """Write the mean of sequence networks that went on from one another.
+
+    It reads better than each of them. Fit how it is weighed afterwards:
+
+    digitocr models average runs/sixth runs/seventh --out models/mine
+
+    digitocr models combine models/mine
+    """
+    from digitocr import console
+
+    with needs("train"):
+        from digitocr.training import sequence
+    with redirect_stdout(sys.stderr):
+        folder = sequence.average(
+            sequences,
+            out,
+            seed,
+            settings_module.load(),
+            watch=partial(console.progress, quiet=Shown.quiet),
+        )
+    print(folder)
+
+
 @app.command("combine")
 def combine_models(
     sequence: Annotated[
@@ -369,12 +404,42 @@ def combine_models(
     )
 
 
-def _refuse_for_sequences(**options: object) -> None:
-    """Refuse what only classifiers of single digits take."""
+def _go_on(
+    architecture: str,
+    start: Path,
+    out: Path,
+    epochs: int | None,
+    seed: int,
+    settings: settings_module.Settings,
+) -> None:
+    """Let a classifier of ours learn the digits that are cut out of numbers."""
+    from digitocr import console
+
+    if architecture != "digitocr-130k":
+        raise UsageError(
+            f"--start: {architecture} does not go on from others; digitocr-130k and sequence "
+            "networks do"
+        )
+    with needs("train"):
+        from digitocr.training import further
+    with redirect_stdout(sys.stderr):
+        folder = further.go_on(
+            start,
+            out,
+            seed,
+            settings,
+            epochs=epochs or further.EPOCHS,
+            watch=partial(console.progress, quiet=Shown.quiet),
+        )
+    print(folder)
+
+
+def _refuse_with_numbers(**options: object) -> None:
+    """Refuse what is not for networks that learn from composed numbers."""
     for name, given in options.items():
         if given:
             raise UsageError(
-                f"--{name}: sequence networks learn from numbers composed of the writers below "
+                f"--{name}: what is learned here is composed of the writers below "
                 f"DIGITOCR_DATA alone; leave --{name} out"
             )
 

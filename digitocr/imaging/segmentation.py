@@ -29,6 +29,12 @@ WIDEST_DIGIT = 1.45  # width over the height of the line of digits
 WIDEST_WHOLE = 1.9  # the same of one that is a single component
 SLANTS = np.linspace(-0.3, 0.9, 25)
 CLEAR_GAIN = 1.25  # by which a lean must be better than none
+# Of what is left of a rule, of the height: how far above the baseline, and how high.
+REST_ABOVE, REST_HIGH = 0.05, 0.12
+# Of the cuts proposed, of the height: how far apart they are, how far from the sides; and how
+# many for each height that a component is wide.
+LEAST_PART, EDGE_PART, MOST_CUTS = 0.14, 0.12, 4.0
+STROKE_HIGH = 0.72  # from the baseline: a minus does not stand so high
 NARROW, WIDE = 0.75, 0.95  # widths over height: of a digit that is not cut, of one that may be
 # Prior that two components are one digit: side by side, one reaching under the other (an open
 # 4), one above the other.
@@ -224,10 +230,7 @@ def glyph(
     """
     box = bounds(pieces)
     ink = _drawn(pieces, box)
-    may_be_cross = whole and mark is None
-    return Glyph(
-        start, end, box, _image(field, ink, box), mark, ink=ink if may_be_cross else None
-    )
+    return Glyph(start, end, box, _image(field, ink, box), mark, ink=ink, whole=whole)
 
 
 def _image(field: FieldInk, ink: Ink, box: Box) -> GlyphImage:
@@ -282,7 +285,11 @@ def with_crosses(lattice: Lattice, asked: Iterable[bool]) -> Lattice:
     """
     glyphs = tuple(
         replace(glyph, mark=Mark.X)
-        if matters and glyph.ink is not None and is_cross(glyph.ink)
+        if matters
+        and glyph.whole
+        and glyph.mark is None
+        and glyph.ink is not None
+        and is_cross(glyph.ink)
         else glyph
         for glyph, matters in zip(lattice.glyphs, asked, strict=True)
     )
@@ -397,6 +404,8 @@ def segment_open(
             if end - start > 1 and _apart(run, height):
                 continue
             mark = _open_mark(run, height, baseline) if whole else None
+            if mark is not None and _is_rest(mark, bounds(run), found, height, baseline):
+                mark = Mark.REST
             plain = glyph(field, start, end, run, mark=mark, whole=whole)
             glyphs.append(replace(plain, weight=_run_weight(pieces[start:end])))
     cuts = (*(p.part.box.left for p in pieces), max(p.part.box.right for p in pieces))
@@ -506,6 +515,26 @@ def _open_mark(run: Sequence[Component], height: int, baseline: float) -> Mark |
     return None
 
 
+def _is_rest(
+    mark: Mark, box: Box, found: Sequence[Component], height: int, baseline: float
+) -> bool:
+    """Say whether a mark means nothing: it is of a digit, or of the rule below them.
+
+    The stroke of a 5 that the pen lifted before stands at its top; a point, a comma or a minus
+    stands beside digits, a minus at half their height, and a point is not flat.
+    """
+    if mark is Mark.DASH:
+        high = (box.top + box.bottom) / 2 < baseline - STROKE_HIGH * height
+        over = any(
+            min(box.right, one.box.right) - max(box.left, one.box.left) > 0.5 * box.width
+            for one in found
+            if one.box.height > 0.5 * height and one.box != box
+        )
+        return box.width < height and (high or over)
+    below = box.top >= baseline - REST_ABOVE * height
+    return below and box.height <= REST_HIGH * height and box.width >= 2 * box.height
+
+
 def slant_of(pieces: Sequence[Component], height: int) -> float:
     """Estimate how far writing leans: pixels to the left a pixel down, –0.3 to 0.9.
 
@@ -583,16 +612,16 @@ def _cut_columns(ink: Ink, height: int) -> list[int]:
     thickness = np.maximum(bottom - top, 0.0)
     cost = amount / h + 0.5 * thickness / h
     cost = cv2.GaussianBlur(cost.reshape(1, -1), (0, 0), max(1.0, height / 25)).ravel()
-    apart = max(3, round(0.22 * height))
+    apart = max(3, round(LEAST_PART * height))
     columns: list[int] = []
     for x in np.argsort(cost):
         x = int(x)
-        if not 0.18 * height <= x <= w - 0.18 * height:
+        if not EDGE_PART * height <= x <= w - EDGE_PART * height:
             continue
         window = cost[max(0, x - apart // 2) : x + apart // 2 + 1]
         if cost[x] > window.min() + 1e-6 or any(abs(x - c) < apart for c in columns):
             continue
         columns.append(x)
-        if len(columns) >= max(1, round(2.2 * w / height)):
+        if len(columns) >= max(1, round(MOST_CUTS * w / height)):
             break
     return sorted(columns)

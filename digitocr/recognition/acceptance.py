@@ -100,10 +100,12 @@ def _has_odd_mark(field: Field, path: Sequence[Step]) -> bool:
     """Say whether a freely written number has no mark where its decimals are, or one elsewhere.
 
     What is left out of an amount with two decimals stands before its last two digits; before
-    that, and in whole numbers, before every third. 12.5 must not become 1.25, nor 125.
+    that, and in whole numbers, before every third. 12.5 must not become 1.25, nor 125. Rests
+    mean nothing.
     """
     if not any(step.text for step in path):
         return False
+    path = [step for step in path if step.left_out is not Mark.REST]
     after = [
         sum(bool(s.text) for s in path[i:]) for i, step in enumerate(path) if not step.text
     ]

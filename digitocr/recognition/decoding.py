@@ -20,7 +20,9 @@ from digitocr.types import Box, Glyph, GlyphReading, Gray, Hypothesis, Lattice, 
 DIGITS = "0123456789"
 Rows = NDArray[np.float32]  # (glyphs of the lattice, C); as `Classify` gives them
 
-MARK_LEFT_OUT: Mapping[Mark, float] = {Mark.DASH: 0.97, Mark.SEPARATOR: 0.97, Mark.X: 0.0}
+MARK_LEFT_OUT: Mapping[Mark, float] = {
+    Mark.DASH: 0.97, Mark.SEPARATOR: 0.97, Mark.REST: 0.97, Mark.X: 0.0,
+}  # fmt: skip
 LEAST_PROBABILITY = 1e-4
 LEAST_SHARE = 1e-8  # of the weight of the likeliest text at a cut: less is not followed
 WRONG_LENGTH = 0.03  # prior that a field holds another number of digits than it should

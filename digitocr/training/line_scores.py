@@ -52,6 +52,17 @@ def edits(read: str, truth: str) -> int:
     return row[-1]
 
 
+def _how_trained(trained: dict[str, Any]) -> str:
+    if "mean_of" in trained:
+        parts = " and of one ".join(_how_trained(one) for one in trained["mean_of"])
+        return f"the weights are the mean of those of a network {parts}"
+    return (
+        f"trained on {trained['crops']:,} composed crops in {trained['epochs']} epochs and "
+        f"{trained['seconds'] / 60:.0f} minutes, seed {trained['seed']}; the weights are those "
+        f"of its epoch {trained['best_epoch']}"
+    )
+
+
 def report(card: dict[str, Any], metrics: dict[str, Any]) -> str:
     """Write what a model folder's report says."""
     trained = card["training"]
@@ -59,9 +70,7 @@ def report(card: dict[str, Any], metrics: dict[str, Any]) -> str:
         f"# {card['name']}",
         "",
         f"{card['architecture']}, {card['parameters']:,} parameters, reads whole number crops; "
-        f"trained on {trained['crops']:,} composed crops in {trained['epochs']} epochs and "
-        f"{trained['seconds'] / 60:.0f} minutes, seed {trained['seed']}; the weights are those "
-        f"of epoch {trained['best_epoch']}. Temperature {card['temperature']}.",
+        f"{_how_trained(trained)}. Temperature {card['temperature']}.",
         "",
         "Composed numbers of the validation writers, read by LiteRT; the temperature was "
         "fitted on these and the best epoch chosen by them.",

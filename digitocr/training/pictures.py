@@ -35,6 +35,7 @@ LIGHT_SHARE = 0.35
 _CHUNK = 2_400
 # Of what is trained on, so much is no digit, that the class is learned well.
 OTHER_SHARE = 24 / 128
+COMPOSED_SHARE = 0.6  # of these, that are made of digits
 
 
 class Kind(StrEnum):
@@ -74,13 +75,18 @@ def unwatched(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """Digits and non-digits of several data sets to draw from."""
+    """Digits and non-digits of several data sets to draw from.
+
+    `composed_share` of the non-digits are made of the digits (`nondigits`); all are, where the
+    sets hold none.
+    """
 
     digits: tuple[GlyphSet, ...]
     others: tuple[GlyphSet, ...]
+    composed_share: float = COMPOSED_SHARE
 
     @classmethod
-    def of(cls, sets: Sequence[GlyphSet]) -> Source:
+    def of(cls, sets: Sequence[GlyphSet], *, composed_share: float = COMPOSED_SHARE) -> Source:
         """Part the characters of data sets.
 
         Raises
@@ -91,17 +97,14 @@ class Source:
         digits = without_empty([one.where(one.labels < dataset.OTHER) for one in sets])
         if not digits:
             raise DataError("the data sets hold no digits to train on; add mnist")
-        return cls(
-            digits, without_empty([one.where(one.labels == dataset.OTHER) for one in sets])
-        )
+        others = without_empty([one.where(one.labels == dataset.OTHER) for one in sets])
+        return cls(digits, others, composed_share)
 
-    def draw(
-        self, rng: np.random.Generator, *, composed_share: float = 0.6
-    ) -> tuple[NDArray[np.uint8], int]:
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], int]:
         """Take a digit, or something that is none, as it is in the data."""
         if rng.random() >= OTHER_SHARE:
             return take(self.digits, rng)
-        if self.others and rng.random() >= composed_share:
+        if self.others and rng.random() >= self.composed_share:
             return take(self.others, rng)
         return nondigits.compose(lambda: take(self.digits, rng), rng), dataset.OTHER
 
@@ -133,6 +136,7 @@ def draw_sheaves(
     seed: int,
     size: int | None = None,
     plan: Sequence[Spoiling] | None = None,
+    composed_share: float = COMPOSED_SHARE,
     watch: Watch = unwatched,
 ) -> list[Sheaf]:
     """Draw as many sheaves as so many epochs need; the same for the same seed.
@@ -145,13 +149,15 @@ def draw_sheaves(
         Pictures of a sheaf; None means all the digits once, or `SHEAF` spoiled ones.
     plan
         How much each sheaf is spoiled; None means as `spoilings` has it.
+    composed_share
+        Of the non-digits, that are made of the digits.
 
     Raises
     ------
     DataError
         If there are no digits.
     """
-    source = Source.of(sets)
+    source = Source.of(sets, composed_share=composed_share)
     digits = sum(len(one) for one in source.digits)
     size = size or (SHEAF if kind is Kind.SCANNED else digits)
     if kind is not Kind.SCANNED:

@@ -125,7 +125,7 @@ def retrain(
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
-    network = _network_of(in_use, card)
+    network = network_of(in_use, card)
     share = round(VERIFIED_SHARE * pictures_an_epoch)
     sizes = (pictures_an_epoch - share, share)
     sources = ([one.part("train") for one in known], [lessons.data.part("train")])
@@ -259,7 +259,7 @@ def _open(in_use: Path, out: Path, *, gold: float) -> tuple[Model, dict[str, Any
     return model, card
 
 
-def _network_of(in_use: Path, card: dict[str, Any]) -> Any:
+def network_of(in_use: Path, card: dict[str, Any]) -> Any:
     """Rebuild the network of a folder, its bias of `other` as it was in training."""
     name = str(card.get("architecture", ""))
     if name not in networks.ARCHITECTURES:

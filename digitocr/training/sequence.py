@@ -40,6 +40,8 @@ TIMES_USED = 2  # of a crop: one core composes as many as another learns from tw
 VALIDATION = 3_000
 LEAST_AGREEING = 0.995  # of the crops
 SOURCES = ("mnist", "unipen", "usps", "drawn")
+COMPOSED_OF = "numbers composed of "
+HISTORY = "history.png"
 
 
 def train(
@@ -135,8 +137,65 @@ def train(
     }
     sources = [dataset.load(name, settings.data).source for name in SOURCES]
     save(kept, out, tested=tested, trained=trained, sources=sources)
-    plots.draw_history(history, best.epoch, out / "history.png")
+    plots.draw_history(history, best.epoch, out / HISTORY)
     (out / CHECKPOINT).unlink(missing_ok=True)
+    return out
+
+
+def average(
+    folders: Sequence[Path],
+    out: Path,
+    seed: int,
+    settings: Settings,
+    *,
+    watch: Watch = unwatched,
+) -> Path:
+    """Write a sequence network whose weights are the mean of those of others.
+
+    Of networks that went on from one another the mean reads better than each: what one of them
+    forgot, the others did not.
+
+    Parameters
+    ----------
+    folders
+        Two or more model folders of one architecture. The history of the first is kept.
+    seed
+        Of the crops of validation writers that temperature and report come from.
+
+    Raises
+    ------
+    DataError
+        If the writers cannot be had.
+    ModelError
+        If a folder is none of a sequence network, or the mean does not read as Keras does.
+    UsageError
+        If there are fewer than two, or `out` is one of them.
+
+    References
+    ----------
+    Wortsman et al., arXiv:2203.05482.
+    """
+    if len(folders) < 2 or out.resolve() in {one.resolve() for one in folders}:
+        raise UsageError("average two model folders or more, and write the mean into another")
+    cards = [sequence.read_sequence_card(one) for one in folders]
+    first = json.loads((folders[0] / CARD).read_text(encoding="utf-8"))
+    plan = ARCHITECTURES[first["architecture"]]
+    network = plan.build_to_keep()
+    weights = [_weights_of(one, network) for one in folders]
+    network.set_weights([np.mean(same, axis=0) for same in zip(*weights, strict=True)])
+    (tested,) = compose_lines(
+        hands.load(settings.data, "validation"),
+        [(pictures.LIGHT, VALIDATION)],
+        seed=seed + 1,
+        watch=watch,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    trained = {"mean_of": [_started_from(one) for one in folders]}
+    sources = [one.removeprefix(COMPOSED_OF) for one in cards[0].trained_on]
+    save(network, out, tested=tested, trained=trained, sources=sources)
+    history = folders[0] / HISTORY
+    if history.is_file():
+        (out / HISTORY).write_bytes(history.read_bytes())
     return out
 
 
@@ -376,7 +435,7 @@ def save(
         "architecture": network.name,
         "temperature": round(temperature, 4),
         "parameters": int(network.count_params()),
-        "trained_on": [f"numbers composed of {source}" for source in sources],
+        "trained_on": [f"{COMPOSED_OF}{source}" for source in sources],
         "training": trained,
         "metrics": {"composed-validation": metrics},
     }

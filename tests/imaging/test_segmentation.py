@@ -354,6 +354,29 @@ def test_the_lattice_covers_all_ink_and_every_cut_can_be_reached(text, pitch, pe
     np.testing.assert_array_equal(drawn, before)
 
 
+@pytest.mark.parametrize(
+    ("stroke", "mark"),
+    [
+        ((96, 30, 24, 5), Mark.REST),  # the bar of a 5, lifted: at the top, beside its digit
+        ((96, 50, 24, 5), Mark.DASH),  # a minus stands at half the height
+        ((60, 76, 22, 3), Mark.REST),  # what is left of the rule below a digit
+        ((98, 66, 7, 7), Mark.SEPARATOR),
+        ((97, 64, 6, 16), Mark.SEPARATOR),  # a comma
+        ((96, 75, 6, 6), Mark.SEPARATOR),  # a point below the line is not flat
+        ((98, 64, 22, 5), Mark.DASH),  # a dash at the foot of the digits may be a point
+    ],
+)
+def test_a_rest_of_a_digit_or_of_the_rule_is_told_from_a_sign(stroke, mark):
+    drawn = canvas()
+    digit(drawn, "4", 55)
+    digit(drawn, "8", 125)
+    x, y, w, h = stroke
+    drawn[y : y + h, x : x + w] = 255
+    lattice = open_(drawn)
+    marks = {glyph.mark for glyph in lattice.glyphs if glyph.box.height == h}
+    assert marks == {mark}
+
+
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=25, deadline=None)
 def test_any_ink_at_all_gives_a_lattice_that_can_be_crossed(seed):
@@ -379,11 +402,18 @@ def leaning_pair():
 
 def test_a_cut_leans_as_the_writing_does():
     lattice = open_(leaning_pair())
-    singles = [one for one in lattice.glyphs if one.end == one.start + 1]
-    assert len(singles) == 2
-    one, other = (glyph.box for glyph in singles)
-    assert other.left < one.right, "no upright column lies between them"
-    assert one.top == other.top and one.bottom == other.bottom, "each has a whole stroke"
+    last = max(one.end for one in lattice.glyphs)
+    pairs = [
+        (one.box, other.box)
+        for one in lattice.glyphs
+        for other in lattice.glyphs
+        if one.start == 0 and one.end == other.start and other.end == last
+    ]
+    # Each has a whole stroke, though no upright column lies between them.
+    assert any(
+        other.left < one.right and one.top == other.top and one.bottom == other.bottom
+        for one, other in pairs
+    )
 
 
 @pytest.mark.parametrize("lean", [-0.2, 0.0, 0.4, 0.8])

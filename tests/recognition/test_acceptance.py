@@ -9,7 +9,7 @@ from digitocr.recognition.acceptance import (
     reasons_against,
 )
 from digitocr.recognition.decoding import Decoded, Step
-from digitocr.types import Box, Field, FieldKind, FieldType
+from digitocr.types import Box, Field, FieldKind, FieldType, Mark
 
 SHARE = st.floats(0, 1)
 SURE = Acceptance(0.97, 0.95)
@@ -111,6 +111,15 @@ def test_every_doubt_has_its_reason(texts, one, more, expected):
 def test_a_mark_that_is_not_where_the_decimals_are_is_a_gap(texts, type_, decimals, odd):
     one = Field("a", 1, Box(0, 0, 1, 1), FieldKind.OPEN, type_, decimals=decimals)
     assert reasons(texts, one) == (("gap",) if odd else ())
+
+
+@pytest.mark.parametrize(("mark", "found"), [(Mark.REST, ()), (Mark.SEPARATOR, ("gap",))])
+def test_a_rest_between_digits_means_nothing(mark, found):
+    path = (Step(0, "1"), Step(1, "", mark), Step(2, "2"))
+    one = Field("a", 1, Box(0, 0, 1, 1), FieldKind.OPEN, FieldType.INTEGER)
+    given = {"confidence": 1.0, "least_digit": 1.0, "acceptance": SURE}
+    said = dict.fromkeys(("all_void", "faint_ink", "clipped", "misplaced"), False)
+    assert reasons_against(one, Decoded("12", 1.0, path), **given, **said) == found
 
 
 def test_a_blank_required_field_is_rejected_as_missing():

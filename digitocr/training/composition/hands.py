@@ -54,11 +54,15 @@ Character = PenPath | Picture
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hand:
-    """One writer: every character there is of this hand, by label. Has no name."""
+    """One writer: every character there is of this hand, by label. Has no name.
+
+    `segmented` hands write in seven segments, and keep digits apart: nobody could read them.
+    """
 
     source: str
     characters: Mapping[str, tuple[Character, ...]]
     slant: float  # sideways per unit of height of the digits; positive leans to the right
+    segmented: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,7 +247,8 @@ def drawn_hands(seed: int, count: int, *, each: int = 6) -> list[Hand]:
         slant, wide = float(rng.normal(0.15, 0.23)), float(rng.uniform(0.4, 0.85))
         found: dict[str, tuple[Character, ...]] = {}
         taught = skeletons.SEVEN_SEGMENTS
-        if rng.random() >= SEGMENTED:
+        segmented = bool(rng.random() < SEGMENTED)
+        if not segmented:
             ways = zip(skeletons.SKELETONS, skeletons.choose_ways(rng), strict=True)
             taught = tuple(known[way] for known, way in ways)
         for digit, strokes in zip(DIGITS, taught, strict=True):
@@ -258,7 +263,7 @@ def drawn_hands(seed: int, count: int, *, each: int = 6) -> list[Hand]:
             found[digit] = tuple(
                 _drawn_path(way, rng, wide=wide * narrow, slant=slant) for _ in range(each)
             )
-        hands.append(Hand("drawn", found, slant))
+        hands.append(Hand("drawn", found, slant, segmented))
     return hands
 
 

@@ -26,7 +26,8 @@ from digitocr.training.composition.hands import DIGITS, Hand, Hands
 
 LEAST_PEN = 0.85  # pixels; finer ones vanish in scanning
 LEAST_GAP = 0.07  # of the height, between digits that do not touch
-MOST_SHARED = 0.14  # of the ink of a digit, with the one that it touches
+MOST_SHARED = 0.1  # of the ink of a digit, with the one that it touches
+APART = 0.32  # of the widths of two neighbors, between their middles: 0.5 is side by side
 RAISED = "^"  # what follows is written small and high, as cents are
 
 
@@ -79,12 +80,14 @@ def write(
     text : str
         Digits, letters and signs; a space is a gap; what follows `^` is small and high.
     touching : bool
-        Let at least one pair of neighboring digits touch, where there is one.
+        Let at least one pair of neighboring digits touch, where there is one; those of seven
+        segments never do.
 
     Returns
     -------
     Stamps in the order of `text`; those of digits carry their label.
     """
+    touching = touching and not style.hand.segmented
     joined = _joined(text, rng) if touching else frozenset()
     stamps: list[Stamp] = []
     raised, space = False, 0.0
@@ -171,10 +174,10 @@ def _gap(
 ) -> float:
     """Columns between two stamps, where they come nearest; below 0 they overlap."""
     if joined:
-        deep = rng.random() < 0.22
-        depth = float(rng.uniform(0.06, 0.2) if deep else rng.uniform(0.0, 0.06))
+        deep = rng.random() < 0.15
+        depth = float(rng.uniform(0.05, 0.12) if deep else rng.uniform(0.0, 0.05))
         narrow = min(first.width, second.width)
-        return -1.0 - min(depth * style.height, 0.3 * narrow)
+        return -1.0 - min(depth * style.height, 0.25 * narrow)
     gap = style.height * style.gap * float(rng.uniform(0.55, 1.45))
     if not first.label or not second.label:  # a sign is written closer
         return max(1.0, gap * float(rng.uniform(0.1, 1.2)))
@@ -208,7 +211,7 @@ def _clear(before: Sequence[Stamp], stamp: Stamp) -> Stamp:
 
 def _beside(first: Stamp, second: Stamp) -> int:
     """Least left side of `second` that does not stand in `first`."""
-    middle = first.left + first.width / 2 + 0.26 * (first.width + second.width)
+    middle = first.left + first.width / 2 + APART * (first.width + second.width)
     return round(middle - second.width / 2)
 
 

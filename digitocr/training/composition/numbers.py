@@ -77,7 +77,8 @@ class Composed:
 
     `text`: its digits; signs are not in it. `kind`: the layout, or `none-` and what the crop
     holds. `boxes`: of the digits, in reading order, in pixels of the image. `touching`: two
-    neighboring digits share ink.
+    neighboring digits share ink. `owners`, as large as the image: 1 where the first digit is
+    written, 2 where the second, and 0 elsewhere; of ink that two share, the first one's.
     """
 
     image: Gray
@@ -85,6 +86,7 @@ class Composed:
     kind: str
     boxes: tuple[Box, ...]
     touching: bool
+    owners: NDArray[np.uint8]
 
 
 def compose(
@@ -125,10 +127,10 @@ def compose(
         plan = OPEN[layout](line, style, rng)
     plan = _on_pattern(plan, layout, ink, rng, roughness)
     plan = crowd(plan, hands, style, rng, roughness)
-    image, boxes = _draw(plan, style, ink, rng, roughness)
+    image, boxes, owners = _draw(plan, style, ink, rng, roughness)
     ordered = [stamp for stamp in plan.stamps if stamp.label]
     touch = any(touches(a, b) for a, b in pairwise(ordered))
-    return Composed(image, digits, layout.value, boxes, touch)
+    return Composed(image, digits, layout.value, boxes, touch, owners)
 
 
 def compose_none(
@@ -153,8 +155,8 @@ def compose_none(
         plan = OPEN[layout](no_digits(content, hands, style, rng), style, rng)
     plan = _on_pattern(plan, layout, ink, rng, roughness)
     plan = crowd(plan, hands, style, rng, 6.0 if content is Content.EDGES else roughness)
-    image, _ = _draw(plan, style, ink, rng, roughness, stamped=content is Content.STAMP)
-    return Composed(image, "", f"none-{content.value}", (), False)
+    image, _, none = _draw(plan, style, ink, rng, roughness, stamped=content is Content.STAMP)
+    return Composed(image, "", f"none-{content.value}", (), False, none)
 
 
 def testing_set(
@@ -261,8 +263,8 @@ def _draw(
     roughness: float,
     *,
     stamped: bool = False,
-) -> tuple[Gray, tuple[Box, ...]]:
-    """Draw a plan, turn it, scan it; give the boxes of its digits too."""
+) -> tuple[Gray, tuple[Box, ...], NDArray[np.uint8]]:
+    """Draw a plan, turn it, scan it; give the boxes of its digits too, and their ink."""
     h, w = plan.height, plan.width
     digits = [stamp for stamp in plan.stamps if stamp.label]
     warp = _warp(plan, digits, rng, roughness)
@@ -284,6 +286,10 @@ def _draw(
     written: Strokes = np.zeros(tone.shape, np.uint8)
     for stamp in plan.stamps:
         press(written, stamp.moved(pad, pad))
+    owners = np.zeros(tone.shape, np.uint8)
+    for number, stamp in enumerate(digits, start=1):
+        room, part = stamp.moved(pad, pad).over(owners)
+        room[(part >= INKED) & (room == 0)] = number
     lay_ink(tone, written, ink, rng, pen=style.pen)
     if stamped or rng.random() < 0.02 * roughness:
         cover = stamp_edge(len(tone), tone.shape[1], rng, unit=style.height)
@@ -298,12 +304,13 @@ def _draw(
         inner = warp - [[0, 0, warp[0, :2].sum() * pad], [0, 0, warp[1, :2].sum() * pad]]
         tone = cv2.warpAffine(tone, inner, (w, h), borderMode=cv2.BORDER_REPLICATE)
         written = cv2.warpAffine(written, inner, (w, h))
+        owners = cv2.warpAffine(owners, inner, (w, h), flags=cv2.INTER_NEAREST)
     boxes = tuple(_box_of(stamp, warp, h, w) for stamp in digits)
     contrast = ink.dark * float(tone.mean()) / 255
     image = scan(tone, rng, contrast=contrast, pen=style.pen, roughness=roughness)
     if not all(is_legible(image, written, box) for box in boxes):
         image = scan(tone, rng, contrast=contrast, pen=style.pen, roughness=0.0)
-    return image, boxes
+    return image, boxes, owners
 
 
 def _warp(
