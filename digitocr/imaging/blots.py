@@ -13,6 +13,7 @@ import numpy as np
 from digitocr.imaging.segmentation import Component
 from digitocr.types import Ink
 
+SURELY = 0.85  # of the radius of a disk: what is nowhere so far from paper has no room for it
 PENS = 2.6  # strokes that a blot is broader than: loops that ran full are narrower
 
 
@@ -31,6 +32,8 @@ def least_breadth(pieces: Sequence[Component], *, most_pen: float, least: float)
 
 def find_broad(ink: Ink, side: int) -> Ink:
     """Mark the ink that a disk of a diameter fits into: no stroke, but a blot or a hole."""
+    if min(ink.shape) < side | 1 or _farthest(ink) < SURELY * (side // 2):
+        return np.zeros(ink.shape, bool)  # what follows takes fifty times as long
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side | 1, side | 1))
     # Padded: OpenCV takes what is outside of a picture for ink.
     padded = cv2.copyMakeBorder(
@@ -38,6 +41,12 @@ def find_broad(ink: Ink, side: int) -> Ink:
     )
     broad: Ink = cv2.morphologyEx(padded, cv2.MORPH_OPEN, element)[side:-side, side:-side] > 0
     return broad
+
+
+def _farthest(ink: Ink) -> float:
+    """Give the largest distance of ink from paper, about, in pixels."""
+    padded = cv2.copyMakeBorder(ink.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    return float(cv2.distanceTransform(padded, cv2.DIST_L2, 3).max())
 
 
 def _pen_width(pieces: Sequence[Component]) -> float:
