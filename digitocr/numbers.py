@@ -71,7 +71,7 @@ def load_readers(settings: Settings) -> tuple[Model, SequenceModel | None]:
     return model, load_sequence(folder, third=third) if folder else None
 
 
-MOST_TEXTS = 12  # of the lattice of a bare crop, that the sequence network is asked about
+MOST_TEXTS = 12  # of an open lattice, that the sequence network is asked about
 MOST_LINES = 4  # of writing in a tall crop that are looked at
 LATTICE_SURE = 0.5  # probability from which on it is asked whether it agrees, in cells
 LINE_ROOM = 0.25  # of the height of a line: what the recognizer sees around it

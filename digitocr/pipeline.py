@@ -23,6 +23,7 @@ from digitocr.imaging.writing import (
     find_writing,
 )
 from digitocr.numbers import (
+    MOST_TEXTS,
     WholeReading,
     glyphs_of_frames,
     is_doubtful_blank,
@@ -426,12 +427,14 @@ def _decode_field(prepared: _Prepared, rows: Rows) -> tuple[Decoded, ...]:
     marks = {VOID[mark] for mark in field.void_marks}
     if field.kind is FieldKind.OPEN and field.type in (FieldType.INTEGER, FieldType.DECIMAL):
         marks |= {Mark.SEPARATOR, Mark.REST}
+    more = {"keep": MOST_TEXTS} if field.kind is FieldKind.OPEN else {}
     return decode(
         prepared.lattice,
         rows,
         min_length=field.min_length,
         max_length=field.max_length,
         marks=marks,
+        **more,
     )
 
 

@@ -213,7 +213,7 @@ def test_the_weights_that_go_on_are_those_that_read(printed):
 
     folder = resources.default_model()
     card = json.loads((folder / "card.json").read_text())
-    network = retraining._network_of(folder, card)
+    network = retraining.network_of(folder, card)
     train.expect_fewer_others(network)
     for a, b in zip(
         network.get_weights(),
