@@ -164,7 +164,7 @@ def read_number(
         unknown = best is None or not best.text or confidence < acceptance.field
         alone = not found.crop.second_line if whole.alone is None else whole.alone
         doubtful = is_doubtful_blank(best, found.decoded)
-        hidden = doubtful or found.crop.blotted
+        hidden = doubtful or found.crop.blotted or found.crop.struck
         left_out = (left_out and unknown) or not alone or hidden
     reasons = reasons_against(
         field,

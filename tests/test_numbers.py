@@ -163,12 +163,13 @@ def test_a_text_that_only_the_second_reader_proposes_has_its_digits_shown(model)
         assert glyph.image.shape == (glyph.box.height, glyph.box.width)
 
 
-def test_a_blot_that_both_readers_take_for_a_digit_is_not_accepted():
-    def all_eights(glyphs):
-        rows = np.full((len(glyphs), 10), 1e-5, np.float32)
-        rows[:, 8] = 1.0 - 9e-5
-        return rows
+def all_eights(glyphs):
+    rows = np.full((len(glyphs), 10), 1e-5, np.float32)
+    rows[:, 8] = 1.0 - 9e-5
+    return rows
 
+
+def test_a_blot_that_both_readers_take_for_a_digit_is_not_accepted():
     image = np.full((90, 240), 240, np.uint8)
     for x in (30, 170):
         cv2.putText(image, "8", (x, 65), cv2.FONT_HERSHEY_SIMPLEX, 1.6, 40, 4)
@@ -179,6 +180,17 @@ def test_a_blot_that_both_readers_take_for_a_digit_is_not_accepted():
     for one, accepted in ((clean, True), (blotted, False)):
         reading = read_number(one, fake(all_eights), sequence=said)
         assert (reading.text, reading.accepted) == ("888", accepted)
+
+
+def test_what_is_struck_out_is_not_accepted_though_both_readers_read_through_the_line():
+    image = np.full((90, 240), 240, np.uint8)
+    for x in (30, 100, 170):
+        cv2.putText(image, "8", (x, 65), cv2.FONT_HERSHEY_SIMPLEX, 1.6, 40, 4)
+    struck = cv2.line(image.copy(), (20, 44), (215, 44), 40, 3)
+    said = saying("888", sure=0.999999)
+    for one, accepted in ((image, True), (struck, False)):
+        reading = read_number(one, fake(all_eights), sequence=said)
+        assert reading.accepted == accepted
 
 
 def test_noise_is_read_as_nothing_sure(model):

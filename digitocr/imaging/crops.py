@@ -25,6 +25,7 @@ from digitocr.imaging.segmentation import (
     is_crowded,
     strengthen,
 )
+from digitocr.imaging.strikes import is_struck
 from digitocr.types import Box, Gray, Ink
 
 LEAST_HEIGHT = 90  # crops are enlarged to this, so that a stroke is more than two pixels wide
@@ -54,8 +55,8 @@ class CropWriting:
     `speck`: pieces no longer than this many pixels are dust. `doubtful`: more than dust and
     lines was left out, or nothing was found where something is. `lined`: rules, margins or
     sides of boxes were left out. `second_line`: writing above or below the line was. `blotted`:
-    a blot or a hole among the digits hides what is under it. `origin`: left and top of what
-    was looked at, in the crop.
+    a blot or a hole among the digits hides what is under it. `struck`: a line goes through the
+    number from end to end. `origin`: left and top of what was looked at, in the crop.
     """
 
     field: FieldInk
@@ -66,6 +67,7 @@ class CropWriting:
     second_line: bool = False
     origin: tuple[int, int] = (0, 0)
     blotted: bool = False
+    struck: bool = False
 
     def in_crop(self, box: Box) -> Box:
         """Take a box back to whole pixels of the crop, never empty."""
@@ -122,9 +124,11 @@ def find_crop_writing(gray: Gray, within: Box | None = None) -> CropWriting:
     bordered = len(kept) < len(found.pieces) or not np.array_equal(clean, ink)
     field = strengthen(written, dark, level)
     blotted = bool(kept) and _has_blot(sized, kept, level)
+    struck = bool(kept) and is_struck(ink | written, bounds(kept))
     doubtful = (
         covered
         or blotted
+        or struck
         or is_crowded(field, speck=speck)
         or faint
         or found.doubtful_lines
@@ -134,7 +138,7 @@ def find_crop_writing(gray: Gray, within: Box | None = None) -> CropWriting:
         or any(piece.box.height >= 0.97 * h for piece in kept)
     )
     return CropWriting(
-        field, scale, speck, doubtful, bordered, found.second_line, origin, blotted
+        field, scale, speck, doubtful, bordered, found.second_line, origin, blotted, struck
     )
 
 

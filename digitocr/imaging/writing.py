@@ -23,10 +23,12 @@ from digitocr.imaging.prints import PER_MM, REACH_MM, SLACK_PIXELS, Printed
 from digitocr.imaging.segmentation import (
     Component,
     FieldInk,
+    bounds,
     components,
     share_inside,
     strengthen,
 )
+from digitocr.imaging.strikes import is_struck
 from digitocr.types import Box, Field, FieldKind, Ink
 
 SPECK_MM = 0.55
@@ -52,8 +54,8 @@ class Writing:
     """The writing of a field.
 
     `faint`: there are strokes too faint beside the rest to be taken for ink, or black areas
-    and blots that cover what may be under them. `clipped`: a piece of the writing runs out of
-    the field.
+    and blots that cover what may be under them, or all is struck out. `clipped`: a piece of
+    the writing runs out of the field.
     """
 
     field: FieldInk
@@ -104,7 +106,12 @@ def find_writing(image: FieldImage, field: Field, others: Sequence[Box] = ()) ->
     whole = dark > 0.45 * level
     ink = close_strokes(ink, whole, reach=2 * SLACK_PIXELS + round(0.4 * PER_MM))
     written = strengthen(ink, np.where(ink, dark, left), level)
-    faint = covered or _has_faint(smooth, ink, expected, image) or _has_blot(written, image)
+    faint = (
+        covered
+        or _has_faint(smooth, ink, expected, image)
+        or _has_blot(written, image)
+        or _is_struck(written, image)
+    )
     no_digits = all(share_inside(one, image.box) < LEAST_INSIDE for one in written.pieces)
     beside = printed is not None and _is_beside(
         written.pieces, image, others, printed, blank=no_digits
@@ -236,6 +243,12 @@ def _has_blot(written: FieldInk, image: FieldImage) -> bool:
         return False
     side = least_breadth(pieces, most_pen=MOST_PEN_MM * PER_MM, least=BLOT_MM * PER_MM)
     return any(find_broad(one.ink, side).any() for one in pieces)
+
+
+def _is_struck(written: FieldInk, image: FieldImage) -> bool:
+    """Say whether a line goes through all that is written in the field."""
+    pieces = [one for one in written.pieces if share_inside(one, image.box) > 0.5]
+    return bool(pieces) and is_struck(written.ink, bounds(pieces))
 
 
 def _is_covered(image: FieldImage, black: Ink) -> bool:

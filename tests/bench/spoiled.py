@@ -1,26 +1,33 @@
 """What `digitocr` accepts of numbers that were spoiled in ways nothing is trained on.
 
-    python tests/bench/spoiled.py FOLDER [--count N]
+    python tests/bench/spoiled.py FOLDER [--count N] [--pages N]
 
 FOLDER has crops and their truth.csv (file,text), from `tests/bench/composed.py`. Each crop is
 turned, mirrored, inverted, halved or paled, crossed or struck out, or a disk is laid on one of
 its digits; a row a way: what is accepted with the text of the crop as it was, accepted with
-another, accepted as a blank, and left to a person.
+another, accepted as a blank, and left to a person. Then the sample forms are filled, and the
+numbers of two digits and more in their fields struck out, level and slanting.
 """
 
 import argparse
 import csv
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from digitocr import numbers
+from digitocr import numbers, pipeline, resources, synth, templates
+from digitocr.forms.fill import fill
+from digitocr.forms.values import draw_values
 from digitocr.recognition.acceptance import Acceptance
+from digitocr.recognition.classifier import Model
+from digitocr.recognition.sequence import SequenceModel
 from digitocr.settings import Settings
-from digitocr.types import Box, Gray
+from digitocr.templates import NOT_WRITTEN
+from digitocr.types import Box, Document, Gray, Page
 
 OUTCOMES = ("as it was", "another", "blank", "person")
 Spoil = Callable[[Gray, Box, np.random.Generator], Gray]
@@ -64,16 +71,59 @@ WAYS: dict[str, Spoil] = {
 }
 
 
+def struck_pages(
+    pages: int, slant: float | None, readers: tuple[Model, SequenceModel | None]
+) -> Counter[str]:
+    """Count what is accepted of fields that were struck out; with no slant, as they are.
+
+    `slant`: of the line, at most so much of the height of the digits to either side.
+    """
+    found = Counter[str]()
+    forms = templates.load_all(resources.folder("sample_forms"))
+    reader = pipeline.prepare(forms, readers[0], Settings())
+    reader = replace(reader, sequence=readers[1])
+    rng = np.random.default_rng(5)
+    for number in range(pages):
+        form = forms[number % len(forms)]
+        values = draw_values(form, rng)
+        blank, drawn = fill(form, {}, rng, void_share=0.0), fill(form, values, rng).copy()
+        struck = set()
+        for field in form.fields_of(1):
+            box = field.box
+            inside = slice(box.top, box.bottom), slice(box.left, box.right)
+            written = blank[inside].astype(int) - drawn[inside] > 60
+            rows, columns = np.flatnonzero(written.any(1)), np.flatnonzero(written.any(0))
+            if field.kind in NOT_WRITTEN or len(values.get(field.name, "")) < 2:
+                continue
+            struck.add(field.name)
+            if slant is None:
+                continue
+            high = int(np.ptp(rows))
+            middle = box.top + rows[0] + high * rng.uniform(0.4, 0.6)
+            tilt, room = high * rng.uniform(-slant, slant), 0.05 * high
+            ends = (columns[0] - room, middle - tilt), (columns[-1] + room, middle + tilt)
+            a, b = ((round(box.left + x), round(y)) for x, y in ends)
+            cv2.line(drawn, a, b, 30, max(2, high // 14), cv2.LINE_AA)
+        page = Page(Document("", 1), 1, synth.scan_like(drawn, rng, strength=0.4), None)
+        for one in pipeline.read_page(page, reader).readings:
+            if one.field.name in struck:
+                same = one.text == values[one.field.name]
+                accepted = ("as it was" if same else "another") if one.text else "blank"
+                found[accepted if one.accepted else "person"] += 1
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--pages", type=int, default=24)
     arguments = parser.parse_args()
     with (arguments.folder / "truth.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))[: arguments.count]
     cv2.setNumThreads(1)
     settings = Settings()
-    model, sequence = numbers.load_readers(settings)
+    model, sequence = readers = numbers.load_readers(settings)
     acceptance = Acceptance(settings.accept_digit, settings.accept_field)
     rng = np.random.default_rng(1)
     print(f"{len(rows)} crops{'':16}", *(f"{outcome:>10}" for outcome in OUTCOMES))
@@ -87,6 +137,10 @@ def main() -> None:
             accepted = "as it was" if reading.text == row["text"] else "another"
             accepted = accepted if reading.text else "blank"
             found[accepted if reading.accepted else "person"] += 1
+        print(f"{way:24}", *(f"{found[outcome]:10}" for outcome in OUTCOMES))
+    print(f"{'fields of forms':24}", *(f"{outcome:>10}" for outcome in OUTCOMES))
+    for way, slant in (("as they are", None), ("struck out", 0.0), ("slanting", 0.15)):
+        found = struck_pages(arguments.pages, slant, readers)
         print(f"{way:24}", *(f"{found[outcome]:10}" for outcome in OUTCOMES))
 
 

@@ -247,3 +247,16 @@ def test_a_one_in_a_box_is_left_among_other_digits(top):
 
 def test_the_lines_of_a_box_are_no_faint_strokes():
     assert not find_crop_writing(boxed("2836", thick=3)).doubtful
+
+
+@pytest.mark.parametrize("ends", [(44, 44), (40, 50), (62, 24)])
+@pytest.mark.parametrize("pen", [2, 5])
+def test_a_number_that_is_struck_out_is_in_doubt(ends, pen):
+    gray = crop("80663", left=30)
+    assert not find(gray).struck
+    cv2.line(gray, (24, ends[0]), (182, ends[1]), 40, pen)
+    found = find(gray)
+    assert found.struck and found.doubtful
+    ruled = crop("80663", left=30)
+    cv2.line(ruled, (0, 62), (gray.shape[1], 62), 40, pen)
+    assert not find(ruled).struck

@@ -207,6 +207,16 @@ def test_a_round_blot_is_no_digit_but_in_doubt(kind, among, across_mm):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reference", [True, False])
+def test_a_number_that_is_struck_out_is_in_doubt(kind, reference):
+    gray = digit(digit(printed(kind), "8", BOX.left + 2), "3", BOX.left + 87)
+    assert not find(scanned(gray), kind, reference=reference).faint
+    middle = (BOX.top + BOX.bottom) // 2
+    cv2.line(gray, (BOX.left - 4, middle), (BOX.left + 124, middle + 3), 40, 4)
+    assert find(scanned(gray), kind, reference=reference).faint
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_one_pixel_is_no_writing(kind):
     gray = printed(kind)
     gray[BOX.top + 30, BOX.left + 60] = 0
