@@ -34,6 +34,7 @@ REST_ABOVE, REST_HIGH = 0.05, 0.12
 # Of the cuts proposed, of the height: how far apart they are, how far from the sides; and how
 # many for each height that a component is wide.
 LEAST_PART, EDGE_PART, MOST_CUTS = 0.14, 0.12, 4.0
+MOST_LOOPS = 1  # of a cross: one that lies over digits has several
 STROKE_HIGH = 0.72  # from the baseline: a minus does not stand so high
 NARROW, WIDE = 0.75, 0.95  # widths over height: of a digit that is not cut, of one that may be
 # Prior that two components are one digit: side by side, one reaching under the other (an open
@@ -297,7 +298,7 @@ def with_crosses(lattice: Lattice, asked: Iterable[bool]) -> Lattice:
 
 
 def is_cross(ink: Ink, *, side: int = 36) -> bool:
-    """Say whether ink is two strokes crossing: four ends around one crossing, no loop.
+    """Say whether ink is two strokes crossing: four ends around one crossing, hardly a loop.
 
     It only allows for a cross; whether it is no digit the classifier has to agree to.
 
@@ -315,7 +316,7 @@ def is_cross(ink: Ink, *, side: int = 36) -> bool:
     if tree is None:
         return False
     loops = [cv2.contourArea(c) for c, t in zip(contours, tree[0], strict=True) if t[3] >= 0]
-    if max(loops, default=0.0) > 0.03 * side * side:
+    if max(loops, default=0.0) > 0.03 * side * side or len(loops) > MOST_LOOPS:
         return False
     from skimage.morphology import skeletonize  # takes half a second to import
 

@@ -216,6 +216,16 @@ def test_a_cross_is_a_cross_at_any_slant(turn_deg, pen):
     assert is_cross(components(ink)[0].ink)
 
 
+@pytest.mark.parametrize("text", ["78", "54", "38", "90"])
+def test_a_cross_over_digits_is_no_mark_of_a_blank(text):
+    drawn = np.zeros((100, 130), np.uint8)
+    for ends in (((5, 5), (124, 94)), ((124, 5), (5, 94))):
+        cv2.line(drawn, *ends, 255, 5)
+    assert is_cross(components(drawn > 0)[0].ink)
+    digit(drawn, text, 25, 72, scale=1.5, pen=3)
+    assert not is_cross(components(drawn > 0)[0].ink)
+
+
 # ---------------------------------------------------------------- open fields
 
 
