@@ -3,6 +3,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,10 +14,12 @@ from digitocr.imaging.normalization import normalize_all
 from digitocr.recognition.classifier import (
     are_digits,
     best_digits,
+    from_bytes,
     load_model,
     read_card,
     softmax,
 )
+from digitocr.training.skeletons import draw_digits
 
 SHIPPED = Path(__file__).parents[2] / "models" / "digitocr-130k"
 
@@ -51,6 +54,37 @@ def test_every_glyph_gets_a_row_that_sums_to_1(model, count):
     rows = model.classify(noise(count))
     assert rows.shape == (count, len(model.card.classes)) and rows.dtype == np.float32
     np.testing.assert_allclose(rows.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_unsure_glyphs_are_looked_at_from_five_places_and_sure_ones_once(model):
+    weights = (SHIPPED / "model.tflite").read_bytes()
+    once = from_bytes(weights, temperature=model.card.temperature)
+    glyphs = normalize_all(
+        [
+            cv2.GaussianBlur(glyph, (0, 0), 2.5)
+            for glyph in draw_digits(np.random.default_rng(1))[0]
+        ]
+    )
+    plain, rows = once(glyphs), model.classify(glyphs)
+    unsure = (plain.max(axis=1) < 0.9) & (plain[:, :10].max(axis=1) > 0.1)
+    assert 20 < unsure.sum() < 0.5 * len(glyphs)
+    np.testing.assert_allclose(rows[~unsure], plain[~unsure], atol=1e-5)
+    moves = ((0, 0), (1, 1), (-1, 1), (1, 2), (-1, 2))  # step and axis
+    seen = [
+        once(np.roll(glyphs[unsure], step, axis) if step else glyphs[unsure])
+        for step, axis in moves
+    ]
+    np.testing.assert_allclose(rows[unsure], np.mean(seen, axis=0), atol=1e-5)
+    assert rows[unsure].max() < 0.99
+
+
+def test_a_network_that_knows_no_other_is_taken_as_it_is():
+    folder = SHIPPED.parent / "lenet5-relu"
+    model = load_model(folder)
+    once = from_bytes(
+        (folder / "model.tflite").read_bytes(), temperature=model.card.temperature
+    )
+    np.testing.assert_allclose(model.classify(noise(40)), once(noise(40)), atol=1e-6)
 
 
 def test_a_glyph_is_classified_alike_alone_and_among_others(model):
