@@ -76,6 +76,7 @@ MOST_LINES = 4  # of writing in a tall crop that are looked at
 LATTICE_SURE = 0.5  # probability from which on it is asked whether it agrees, in cells
 LINE_ROOM = 0.25  # of the height of a line: what the recognizer sees around it
 LEAST_ELSEWHERE = 0.5  # probability of a number that is found there
+HARDLY = 0.1  # probability of what a line says, below which it may be no writing at all
 LEAST_LONGER = 0.2  # probability of a longer number, for which a line is doubted
 LEAST_OF_HEIGHT = 0.3  # of a tall crop: a lower line is that of a small number in a cell
 MOST_OF_CROP = 0.8  # of its area: a line that takes more is all of it
@@ -271,18 +272,22 @@ def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeRea
 def _look_elsewhere(
     images: Sequence[Gray], found: Sequence[WholeReading], sequence: SequenceModel
 ) -> list[WholeReading]:
-    """Look elsewhere in the crops whose line says no number: it may be a rule."""
-    blank = [
-        place
+    """Look elsewhere in the crops whose line says no number, or hardly any: it may be a rule.
+
+    What hardly says any may be a number all the same: then what is found is not alone.
+    """
+    blank = {
+        place: _is_blank(one.looks)
         for place, (image, one) in enumerate(zip(images, found, strict=True))
-        if one.line.area < MOST_OF_CROP * image.size and _is_blank(one.looks)
-    ]
+        if one.line.area < MOST_OF_CROP * image.size
+        and (_is_blank(one.looks) or best_seen(one.looks)[0].probability < HARDLY)
+    }
     lines = [look_elsewhere(images[place], found[place].line) for place in blank]
     looks = iter(sequence.look([line.strip for of_crop in lines for line in of_crop]))
     looked = list(found)
-    for place, of_crop in zip(blank, lines, strict=True):
+    for (place, nothing), of_crop in zip(blank.items(), lines, strict=True):
         for line in of_crop:
-            said = WholeReading(line.box, next(looks))
+            said = WholeReading(line.box, next(looks), None if nothing else False)
             best = best_seen(said.looks)[0]
             if (
                 best.text

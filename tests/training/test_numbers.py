@@ -10,7 +10,12 @@ import pytest
 from digitocr.errors import DataError
 from digitocr.training import dataset, lines
 from digitocr.training.composition import hands, numbers
-from digitocr.training.composition.characters import draw_lines
+from digitocr.training.composition.characters import (
+    MOST_BENT,
+    Bend,
+    draw_character,
+    draw_lines,
+)
 from digitocr.training.composition.clutter import Content
 from digitocr.training.composition.hands import DIGITS, Hand, Hands, PenPath
 from digitocr.training.composition.handwriting import Style, draw_style, touches, write
@@ -172,6 +177,18 @@ def test_a_pen_is_as_wide_in_a_small_picture_as_in_a_large_one(some_hands):
         strokes = draw_lines([line], pen)
         width = float(strokes[:, 20].sum()) / 255
         assert abs(width - pen) < 0.6
+
+
+def test_a_digit_is_bent_otherwise_each_time_and_no_more_than_a_little(some_hands):
+    rng = np.random.default_rng(1)
+    for hand in some_hands.writers:
+        character = hand.characters["8"][0]
+        drawn = [draw_character(character, 60, rng, pen=4) for _ in range(6)]
+        assert len({one.tobytes() for one in drawn}) == 6
+        assert all(0.6 * 60 < len(one) < 1.5 * 60 for one in drawn)
+    places = rng.uniform(0, 1, (50, 2))
+    moves = np.stack([Bend.draw(rng).moves(places) for _ in range(200)])
+    assert 0.5 * MOST_BENT < np.abs(moves).max() <= MOST_BENT
 
 
 def test_composing_leaves_the_hands_as_they_are(some_hands):

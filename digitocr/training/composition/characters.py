@@ -7,13 +7,14 @@ smoothly, cut at its edge, and made thinner or thicker to the pen.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from digitocr.synth import Stamp
-from digitocr.training.composition.hands import TYPICAL_PIXELS, Line, PenPath, Picture
+from digitocr.training.composition.hands import TYPICAL_PIXELS, PenPath, Picture
 
 Strokes = NDArray[np.uint8]  # (H, W); 0 paper, 255 full ink
 
@@ -21,7 +22,28 @@ INKED = 64  # strokes darker than this are seen
 FINE_BELOW = 36.0  # pixels; smaller digits are drawn twice as large and averaged
 EDGE = 0.44  # gray of an enlarged picture that is the edge of its stroke
 LEAST_FINE = 1.8  # times that pen paths are drawn larger, and averaged
+MOST_BENT = 0.05  # of the longer side of a character
 SOFT = 1.43  # pixels by which OpenCV's soft lines are wider than their even thickness
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bend:
+    """A smooth bend of a character, the same way for all its strokes."""
+
+    waves: NDArray[np.float32]  # (2, 2)
+    phases: NDArray[np.float32]  # (2,)
+    depth: float  # of the longer side
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Bend:
+        """Draw one that leaves a digit what it is."""
+        waves = rng.normal(0.0, 3.0, (2, 2)).astype(np.float32)
+        phases = rng.uniform(0.0, 2 * np.pi, 2).astype(np.float32)
+        return cls(waves, phases, float(rng.uniform(0.0, MOST_BENT)))
+
+    def moves(self, places: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Say how far places (…, 2), whose longer side is 1, are moved."""
+        return self.depth * np.sin(places @ self.waves + self.phases)
 
 
 def draw_character(
@@ -47,14 +69,15 @@ def draw_character(
     slant += float(rng.normal(0.0, 0.03))
     stretch *= float(rng.uniform(0.94, 1.06))
     linear = np.array([[stretch, -slant], [turn, 1.0]])
+    bend = Bend.draw(rng)
     if isinstance(character, PenPath):
-        lines = _bent(character.lines, rng)
+        lines = [smooth(line + bend.moves(line)) for line in character.lines]
         return draw_lines(
             [line @ (linear.T * height * character.size) for line in lines],
             pen,
             pressure=pressure,
         )
-    return _draw_picture(character, height, linear, pen)
+    return _draw_picture(character, height, linear, pen, bend)
 
 
 def draw_lines(
@@ -133,7 +156,7 @@ SIGNS: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {
 
 
 def _draw_picture(
-    picture: Picture, height: float, linear: NDArray[np.float64], pen: float
+    picture: Picture, height: float, linear: NDArray[np.float64], pen: float, bend: Bend
 ) -> Strokes:
     fine = 2 if height < FINE_BELOW else 1
     left, top, w, h = cv2.boundingRect((picture > INKED).astype(np.uint8))
@@ -149,6 +172,7 @@ def _draw_picture(
     move = np.column_stack([matrix, -low - matrix @ origin])
     flags = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
     large = cv2.warpAffine(picture, move, size.tolist(), flags=flags)
+    large = _bent(large, bend, longer * scale)
     # Half a pixel of the picture: below that its stairs show, above it loops close.
     large = cv2.GaussianBlur(large, (0, 0), max(0.3, 0.45 * scale * longer / TYPICAL_PIXELS))
     gain = max(1.3, 1.1 * scale / fine)
@@ -187,12 +211,13 @@ def _restroke(
     return strokes
 
 
-def _bent(lines: Sequence[Line], rng: np.random.Generator) -> list[NDArray[np.float64]]:
-    """Bend a path a little, the same way for all its lines, and smooth it."""
-    waves = rng.normal(0.0, 1.0, (2, 2)) * 3.0
-    phases = rng.uniform(0.0, 2 * np.pi, 2)
-    depth = float(rng.uniform(0.0, 0.03))
-    return [smooth(line + depth * np.sin(line @ waves + phases)) for line in lines]
+def _bent(picture: Picture, bend: Bend, longer: float) -> Picture:
+    """Bend an enlarged picture whose ink is so many pixels long."""
+    h, w = picture.shape
+    rows, columns = np.mgrid[:h, :w].astype(np.float32)
+    places = np.stack([columns, rows], axis=-1)
+    places += longer * bend.moves(places / longer)
+    return np.asarray(cv2.remap(picture, places, None, cv2.INTER_LINEAR), np.uint8)
 
 
 def _downstrokes(line: NDArray[np.int32]) -> list[NDArray[np.int32]]:

@@ -30,6 +30,7 @@ MOST_COUNTED = 40  # characters after which a writer is not written with more of
 MANY_LABELS = 20  # of one who wrote letters too
 LEAST_SIZE = 0.45  # of a digit among its writer's; smaller ones are slips of the pen
 DRAWN = {"train": (1, 2400), "validation": (2, 80)}  # by part: seed, and hands
+OWN_FORM = (0.02, 0.06)  # by which a drawn hand moves the points of a skeleton, of its height
 SEGMENTED = 0.08  # of the drawn hands, which write in seven segments
 TYPICAL_PIXELS = 20.0  # longer side of the ink of an MNIST digit
 
@@ -247,7 +248,7 @@ def drawn_hands(seed: int, count: int, *, each: int = 6) -> list[Hand]:
         slant, wide = float(rng.normal(0.15, 0.23)), float(rng.uniform(0.4, 0.85))
         found: dict[str, tuple[Character, ...]] = {}
         taught = skeletons.SEVEN_SEGMENTS
-        segmented = bool(rng.random() < SEGMENTED)
+        segmented, own = bool(rng.random() < SEGMENTED), float(rng.uniform(*OWN_FORM))
         if not segmented:
             ways = zip(skeletons.SKELETONS, skeletons.choose_ways(rng), strict=True)
             taught = tuple(known[way] for known, way in ways)
@@ -256,7 +257,7 @@ def drawn_hands(seed: int, count: int, *, each: int = 6) -> list[Hand]:
             way = tuple(
                 (tuple(map(tuple, points)), curved)
                 for points, curved in skeletons.draw_strokes(
-                    strokes, rng, wide=1.0, high=1.0, spread=0.03
+                    strokes, rng, wide=1.0, high=1.0, spread=own
                 )
             )
             narrow = float(rng.uniform(0.35, 1.0)) if digit == "1" else 1.0
