@@ -17,7 +17,6 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -85,6 +84,7 @@ def go_on(
         raise ModelError(f"{start}: has no class for what is no digit, and cannot go on here")
     known, _ = retraining.known_before(card, settings)
     cuts = cutting.load(settings.data, seed=seed, watch=watch)
+    tested = cuts.part("validation")
     old = retraining.network_of(start, card).get_weights()
     learned: list[list[NDArray[np.float32]]] = []
     for run in range(runs):
@@ -102,8 +102,17 @@ def go_on(
         )
         order = [epoch % len(sheaves) for epoch in range(epochs)]
         batches = train.Batches(sheaves, targets, order, seed=run, size=batch)
-        tested = cuts.part("validation")
-        history = _fit(network, batches, tested, f"Run {run + 1} of {runs}", epochs, watch)
+        with watch(f"Run {run + 1} of {runs}", epochs, unit="epoch") as advance:
+            history = train.fit(
+                network,
+                batches,
+                train.as_ink(tested.glyphs),
+                tested.labels,
+                epochs=epochs,
+                top_rate=TOP_RATE,
+                decay=DECAY,
+                after=train.show_accuracy(advance, "cut ones"),
+            )
         learned.append(network.get_weights())
 
     share = (1 - KEPT_SHARE) / runs
@@ -175,48 +184,10 @@ def _draw(
     return sheaves, targets
 
 
-def _fit(
-    network: Any,
-    batches: train.Batches,
-    tested: GlyphSet,
-    name: str,
-    epochs: int,
-    watch: Watch,
-) -> dict[str, list[float]]:
-    network.compile(
-        optimizer=keras.optimizers.AdamW(
-            train.one_cycle(TOP_RATE, epochs * len(batches)), weight_decay=DECAY, use_ema=True
-        ),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=False,
-    )
-    images = tested.glyphs.astype(np.float32)[..., None] / np.float32(255)
-    wanted = np.eye(len(DIGITS) + 1, dtype=np.float32)[tested.labels]
-    with watch(name, epochs, unit="epoch") as advance:
-
-        def shown(epoch: int, logs: dict[str, float] | None = None) -> None:
-            advance(f"cut ones {(logs or {}).get('val_accuracy', 0.0):.2%}")
-
-        history: dict[str, list[float]] = network.fit(
-            batches,
-            epochs=epochs,
-            validation_data=(images, wanted),
-            validation_batch_size=512,
-            callbacks=[
-                keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin),
-                keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-                keras.callbacks.LambdaCallback(on_epoch_end=shown),
-            ],
-            verbose=0,
-        ).history
-    return history
-
-
 def _note_cuts(out: Path, before: Model, tested: GlyphSet) -> None:
     """Write into the card how cut digits of the validation writers are read, and were."""
     digits = tested.where(tested.labels < OTHER)
-    images = digits.glyphs.astype(np.float32) / np.float32(255)
+    images = train.as_ink(digits.glyphs)
     file = out / CARD
     card = json.loads(file.read_text(encoding="utf-8"))
     for key, model in (

@@ -331,34 +331,17 @@ def _fit(
     forget less than the new ones do, and learned nearly as much.
     """
     old = network.get_weights()
-    network.compile(
-        optimizer=keras.optimizers.AdamW(
-            train.one_cycle(TOP_RATE, epochs * len(batches)),
-            weight_decay=DECAY,
-            use_ema=True,
-        ),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=False,
-    )
-    wanted = np.eye(len(DIGITS) + 1, dtype=np.float32)[labels]
     with watch("Learning", epochs, unit="epoch") as advance:
-
-        def shown(epoch: int, logs: dict[str, float] | None = None) -> None:
-            advance(f"validation {(logs or {}).get('val_accuracy', 0.0):.2%}")
-
-        history: dict[str, list[float]] = network.fit(
+        history = train.fit(
+            network,
             batches,
+            glyphs,
+            labels,
             epochs=epochs,
-            validation_data=(glyphs[..., None], wanted),
-            validation_batch_size=512,
-            callbacks=[
-                keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin),
-                keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-                keras.callbacks.LambdaCallback(on_epoch_end=shown),
-            ],
-            verbose=0,
-        ).history
+            top_rate=TOP_RATE,
+            decay=DECAY,
+            after=train.show_accuracy(advance, "validation"),
+        )
     new = network.get_weights()
     network.set_weights(
         [KEPT_SHARE * a + (1 - KEPT_SHARE) * b for a, b in zip(old, new, strict=True)]

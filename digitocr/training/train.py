@@ -108,31 +108,19 @@ def train(
 
     order = [pictures.sheaf_of(plan.pictures, epoch, epochs) for epoch in range(epochs)]
     batches = Batches(sheaves, targets, order, seed=seed, size=batch)
-    network.compile(
-        optimizer=keras.optimizers.AdamW(
-            one_cycle(plan.top_rate, epochs * len(batches)),
-            weight_decay=plan.decay,
-            use_ema=True,
-        ),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=False,
-    )
     out.mkdir(parents=True, exist_ok=True)
     with watch(f"Training {architecture}", epochs, unit="epoch") as advance:
         best = KeepBest(out / CHECKPOINT, advance)
-        history = network.fit(
+        history = fit(
+            network,
             batches,
+            glyphs,
+            labels,
             epochs=epochs,
-            validation_data=(glyphs[..., None], _one_hot(labels, classes)),
-            validation_batch_size=512,
-            callbacks=[
-                keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin),
-                keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-                best,
-            ],
-            verbose=0,
-        ).history
+            top_rate=plan.top_rate,
+            decay=plan.decay,
+            after=best,
+        )
     network.set_weights(best.weights)
 
     if classes > len(DIGITS):
@@ -166,7 +154,8 @@ def _one_hot(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
     return np.eye(classes, dtype=np.float32)[labels]
 
 
-def _as_ink(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def as_ink(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Bring pictures of 255 ink to what a network takes: 0 paper to 1 ink."""
     return images.astype(np.float32) / np.float32(255.0)
 
 
@@ -203,7 +192,7 @@ def answers(
         said = np.zeros_like(wanted)
         with watch("Asking the teachers", len(teachers), unit="teacher") as advance:
             for classify in teachers:
-                said += _as_learned(classify(_as_ink(sheaf.images)), classes)
+                said += _as_learned(classify(as_ink(sheaf.images)), classes)
                 advance("")
         share = np.float32(taught_share)
         wanted = share * said / np.float32(len(teachers)) + (1 - share) * wanted
@@ -244,13 +233,73 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras carries no 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rows = self.rows[index * self.size : (index + 1) * self.size]
         wanted = self.targets[self.sheaf][rows].astype(np.float32)
-        return _as_ink(self.sheaves[self.sheaf].images[rows])[..., None], wanted
+        return as_ink(self.sheaves[self.sheaf].images[rows])[..., None], wanted
 
     def begin(self, epoch: int, logs: object = None) -> None:
         """Turn to an epoch, counted from 0; Keras ends one more than it begins."""
         self.sheaf = self.order[epoch]
         rng = np.random.default_rng((self.seed, epoch))
         self.rows = rng.permutation(len(self.sheaves[self.sheaf].labels))
+
+
+def fit(
+    network: Any,
+    batches: Batches,
+    glyphs: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    epochs: int,
+    top_rate: float,
+    decay: float,
+    after: keras.callbacks.Callback,
+) -> dict[str, list[float]]:
+    """Fit a classifier; what is validated, and left at the end, is the mean of its weights.
+
+    Parameters
+    ----------
+    glyphs, labels
+        (N, 28, 28), 0 paper to 1 ink, and (N,): validated on.
+    top_rate
+        Highest learning rate of the one cycle.
+    decay
+        Weight decay of AdamW.
+    after
+        Told of every epoch once it has been validated.
+
+    Returns
+    -------
+    Loss and accuracy of every epoch, in training and (`val_…`) validation.
+    """
+    network.compile(
+        optimizer=keras.optimizers.AdamW(
+            one_cycle(top_rate, epochs * len(batches)), weight_decay=decay, use_ema=True
+        ),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=False,
+    )
+    history: dict[str, list[float]] = network.fit(
+        batches,
+        epochs=epochs,
+        validation_data=(glyphs[..., None], _one_hot(labels, int(network.output_shape[-1]))),
+        validation_batch_size=512,
+        callbacks=[
+            keras.callbacks.LambdaCallback(on_epoch_begin=batches.begin),
+            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+            after,
+        ],
+        verbose=0,
+    ).history
+    return history
+
+
+def show_accuracy(advance: Callable[[str], None], of: str) -> keras.callbacks.Callback:
+    """Show after every epoch how much of what is validated on is right."""
+
+    def show(epoch: int, logs: dict[str, float] | None = None) -> None:
+        advance(f"{of} {(logs or {}).get('val_accuracy', 0.0):.2%}")
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=show)
 
 
 class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]  # Keras carries no types
