@@ -153,32 +153,73 @@ def seen_probabilities(looks: Looks, texts: Sequence[str]) -> NDArray[np.float64
     ValueError
         If a text holds something else than digits.
     """
-    if not all(set(text) <= set(DIGITS) for text in texts):
-        raise ValueError(f"texts must hold digits alone, not {list(texts)!r}")
     if not texts:
         return np.zeros(0)
-    # Looks of fewer frames end in certain blanks, which spell nothing.
-    rows = np.zeros((max(len(frames) for frames in looks), len(looks), COLUMNS))
+    states, may_skip = _states(texts)
+    emitted = _probabilities(looks)[:, :, states]
+    found: NDArray[np.float64] = _spelled(emitted, may_skip, texts).mean(axis=0)
+    return found
+
+
+def own_probabilities(every: Sequence[Frames], texts: Sequence[str]) -> NDArray[np.float64]:
+    """Say of each of several strips how probable one text is, that of its own.
+
+    Returns
+    -------
+    (len(texts),) from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If a text holds something else than digits.
+    """
+    if not texts:
+        return np.zeros(0)
+    states, may_skip = _states(texts)
+    emitted = np.take_along_axis(_probabilities(every), states[None], axis=2)
+    return _spelled(emitted, may_skip, texts)
+
+
+def _probabilities(every: Sequence[Frames]) -> NDArray[np.float64]:
+    """Join frames to (T, N, 11) probabilities; fewer end in sure blanks, spelling nothing."""
+    rows = np.zeros((max(len(frames) for frames in every), len(every), COLUMNS))
     rows[..., BLANK] = 1.0
-    for look, frames in enumerate(looks):
-        rows[: len(frames), look] = np.exp(frames.astype(np.float64))
+    for place, frames in enumerate(every):
+        rows[: len(frames), place] = np.exp(frames.astype(np.float64))
+    return rows
+
+
+def _states(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Give the columns that a path of each text visits: blank, digit, blank, digit … blank.
+
+    And where it may come from the digit before, over the blank. Shorter texts are padded.
+    """
+    if not all(set(text) <= set(DIGITS) for text in texts):
+        raise ValueError(f"texts must hold digits alone, not {list(texts)!r}")
     longest = max(len(text) for text in texts)
-    # States of a text: blank, digit, blank, digit … blank; padded ones are never asked.
     states = np.full((len(texts), 2 * longest + 1), BLANK, np.int64)
-    may_skip = np.zeros(states.shape, np.float64)  # from the digit before, over the blank
+    may_skip = np.zeros(states.shape, np.float64)
     for place, text in enumerate(texts):
         states[place, 1 : 2 * len(text) : 2] = [int(digit) for digit in text]
         for at, (one, other) in enumerate(pairwise(text)):
             may_skip[place, 2 * at + 3] = one != other
-    reached = np.zeros((len(looks), len(texts), states.shape[1] + 2))
+    return states, may_skip
+
+
+def _spelled(
+    emitted: NDArray[np.float64], may_skip: NDArray[np.float64], texts: Sequence[str]
+) -> NDArray[np.float64]:
+    """Sum over the paths of each text, forward through the frames: (T, …, texts, states)."""
+    reached = np.zeros((*emitted.shape[1:-1], emitted.shape[-1] + 2))
     reached[..., 2] = 1.0  # before the first frame, as if in the first blank
-    for row in rows:
-        here, before, skipped = reached[..., 2:], reached[..., 1:-1], reached[..., :-2]
-        reached[..., 2:] = (here + before + may_skip * skipped) * row[:, states]
+    here, before, skipped = reached[..., 2:], reached[..., 1:-1], reached[..., :-2]
+    for row in emitted:
+        here[...] = (here + before + may_skip * skipped) * row
     ends = np.array([2 * len(text) for text in texts]) + 2
     every = np.arange(len(texts))
-    said = reached[:, every, ends] + np.where(ends > 2, reached[:, every, ends - 1], 0.0)
-    found: NDArray[np.float64] = said.mean(axis=0)
+    found: NDArray[np.float64] = reached[..., every, ends] + np.where(
+        ends > 2, reached[..., every, ends - 1], 0.0
+    )
     return found
 
 

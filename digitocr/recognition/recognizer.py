@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class Recognizer:
 
 @cache
 def load_recognizer() -> Recognizer | None:
-    """Load the recognizer that came with the extra; None where that is not installed.
+    """Find the recognizer that came with the extra; None where that is not installed.
 
     Other weights than those that confidences were fitted with are told by their fingerprint.
     """
@@ -59,10 +59,21 @@ def load_recognizer() -> Recognizer | None:
         return None
     with files[0].open("rb") as weights:
         fingerprint = hashlib.file_digest(weights, "sha256").hexdigest()
-    return Recognizer(files[0].stem, fingerprint, _reader(files[0]))
+    return Recognizer(files[0].stem, fingerprint, partial(_read, files[0]))
 
 
-def _reader(file: Path) -> ReadLine:
+def _read(file: Path, line: Gray) -> Frames:
+    """Give a row of log-probabilities a frame: ten digits, and no new digit."""
+    session, columns = _start(file)
+    (probabilities,) = session.run(None, {session.get_inputs()[0].name: _as_learned(line)})
+    rows = np.maximum(probabilities[0][:, columns], LEAST_PROBABILITY)
+    frames: Frames = np.log(rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
+    return frames
+
+
+@cache
+def _start(file: Path) -> tuple[Any, list[int]]:
+    """Start the network, once somebody asks it, and find its columns of 0-9 and blank."""
     for told in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
         os.environ[told] = "1"  # from 1.28 on it tells its makers who runs it, unless forbidden
     import onnxruntime
@@ -72,18 +83,8 @@ def _reader(file: Path) -> ReadLine:
     options.log_severity_level = 3
     # Of the file's bytes it would keep a second copy.
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    source = session.get_inputs()[0].name
     letters = session.get_modelmeta().custom_metadata_map["character"].splitlines()
-    columns = [*(1 + letters.index(digit) for digit in DIGITS), 0]  # the first is "blank"
-
-    def read(line: Gray) -> Frames:
-        """Give a row of log-probabilities a frame: ten digits, and no new digit."""
-        (probabilities,) = session.run(None, {source: _as_learned(line)})
-        rows = np.maximum(probabilities[0][:, columns], LEAST_PROBABILITY)
-        frames: Frames = np.log(rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
-        return frames
-
-    return read
+    return session, [*(1 + letters.index(digit) for digit in DIGITS), 0]  # the first is "blank"
 
 
 def _as_learned(line: Gray) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from digitocr.recognition.ctc import (
     best_seen,
     best_texts,
     digit_frames,
+    own_probabilities,
     seen_probabilities,
     text_probabilities,
 )
@@ -54,6 +55,17 @@ def test_the_probability_of_a_text_is_that_of_all_paths_that_spell_it(seed, coun
     found = text_probabilities(frames, list(wanted))
     np.testing.assert_allclose(found, list(wanted.values()), rtol=1e-5, atol=1e-12)
     assert found.sum() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_of_each_strip_its_own_text_is_as_probable_as_alone():
+    rng = np.random.default_rng(8)
+    every = [drawn_frames(rng, count, sharpness=4.0) for count in (0, 1, 6, 6, 40)]
+    texts = ["", "7", "11", "", "1234"]
+    wanted = [
+        text_probabilities(*one)[0] for one in zip(every, [[t] for t in texts], strict=True)
+    ]
+    np.testing.assert_allclose(own_probabilities(every, texts), wanted, rtol=1e-12)
+    assert own_probabilities([], []).shape == (0,)
 
 
 def test_the_search_agrees_with_the_sum_on_long_sharp_frames():
