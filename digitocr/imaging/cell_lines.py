@@ -66,7 +66,11 @@ def find_cell_lines(gray: Gray, *, most: int) -> list[Box]:
     lines = sorted(_lines(parts), key=worth, reverse=True)[:most]
     pale = max(4.0, 0.5 * level)
     found = cv2.connectedComponentsWithStats((dark > pale).astype(np.uint8), connectivity=8)
-    return [_with_pale_ends(line.box, found[1], found[2]) for line in lines]
+    beside = _pale_digits(found[2], margin)
+    return [
+        _with_pale_digits(_with_pale_ends(line.box, found[1], found[2]), beside)
+        for line in lines
+    ]
 
 
 def _margin(gray: Gray, paper: Gray) -> NDArray[np.bool_]:
@@ -154,12 +158,16 @@ def _components(
         if wide > 3.5 * high and high < 0.05 * h:  # a piece of a rule
             continue
         cut_off = left <= 0 or top <= 0 or box.right >= w or box.bottom >= h
-        beside = margin[box.top : box.bottom, max(0, box.left - 2) : box.right + 2].any()
+        beside = _is_at_margin(box, margin)
         if high > 4 * wide and (cut_off or beside):  # a piece of a side
             continue
         share = CUT_OFF if cut_off else BESIDE_MARGIN if beside else 1.0
         parts.append(_Part(share * float(weight), box))
     return sorted(parts, key=lambda part: -part.ink)[:most]
+
+
+def _is_at_margin(box: Box, margin: NDArray[np.bool_]) -> bool:
+    return bool(margin[box.top : box.bottom, max(0, box.left - 2) : box.right + 2].any())
 
 
 def _lines(parts: list[_Part], *, most: int = 12) -> list[_Part]:
@@ -200,6 +208,40 @@ def _with_pale_ends(
         if label and shared >= inside * high and high <= 1.6 * line.height and not broad:
             found = _around(found, Box(left, top, left + wide, top + high))
     return found
+
+
+def _pale_digits(stats: NDArray[np.int32], margin: NDArray[np.bool_]) -> list[Box]:
+    """Find the components that may be pale digits: no speck, rule or piece of a side."""
+    found = []
+    for left, top, wide, high, area in stats[1:].tolist():
+        box = Box(left, top, left + wide, top + high)
+        cut_off = left <= 0 or box.right >= margin.shape[1]
+        side = high > 4 * wide and (cut_off or _is_at_margin(box, margin))
+        if area >= 6 and wide <= 1.5 * high and not side:
+            found.append(box)
+    return found
+
+
+def _with_pale_digits(
+    line: Box, digits: list[Box], *, lowest: float = 0.5, highest: float = 3.0
+) -> Box:
+    """Widen a line by paler digits beside it: a number without its first ones is another.
+
+    They are from `lowest` to `highest` times as high as the line.
+    """
+    least, most = lowest * line.height, highest * line.height
+    found, left = line, [one for one in digits if least <= one.height <= most]
+    while near := [one for one in left if _is_level(found, one, line.height)]:
+        for one in near:
+            found = _around(found, one)
+        left = [one for one in left if one not in near]
+    return found
+
+
+def _is_level(line: Box, other: Box, height: float) -> bool:
+    shared = min(line.bottom, other.bottom) - max(line.top, other.top)
+    gap = max(other.left - line.right, line.left - other.right)
+    return shared > 0.5 * min(line.height, other.height) and gap < GAP * height
 
 
 def _around(a: Box, b: Box) -> Box:

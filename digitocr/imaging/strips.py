@@ -205,6 +205,8 @@ def _writing(
         dark = without_lines(dark, np.flatnonzero(margins.mean(axis=0) < 0.5))
         margin *= 2
     level = _full_ink(dark, least_contrast, share=0.985)
+    if not tall:  # the darkest may be a rule, beside which digits are next to nothing
+        level = min(level, max(least_contrast + 1, round(1.5 * _full_ink(_changes(dark), 1))))
     if tall:  # where a small digit is one pixel in a thousand
         least_contrast //= 2
         level = int(0.7 * _full_ink(dark, least_contrast, share=0.9993))
@@ -232,16 +234,33 @@ def _writing(
                 inner, ink, least_contrast, least_height=0.4, cut_off=1.0
             )[0]
             top, bottom = top + first, top + last
+        busy = dark[top:bottom]
         first, last = _whole_digits(dark > ink // 2, top, bottom)
         room = max(1, round(margin * (bottom - top)))
         top, bottom = max(0, min(top - room, first)), min(h, max(bottom + room, last))
-        columns = np.flatnonzero((dark[top:bottom] > ink // 2).any(axis=0))
+        if tall:
+            columns = np.flatnonzero((dark[top:bottom] > ink // 2).any(axis=0))
+        else:
+            columns = _written_columns(busy, least_contrast)
         left, right = 0, w
         if len(columns):
             room = round(side * (bottom - top))
             left, right = max(0, int(columns[0]) - room), min(w, int(columns[-1]) + 1 + room)
         found.append(Box(left, top, right, bottom))
     return found
+
+
+def _written_columns(
+    rows: NDArray[np.uint8], least_contrast: int, *, share: float = 0.35
+) -> NDArray[np.intp]:
+    """Find the columns where darkness changes along the rows by a `share` of what strokes do.
+
+    How dark they are does not count: beside a strong rule or in a shadow faint digits are next
+    to nothing, and a number without its first ones is another number.
+    """
+    changes = _changes(rows)
+    full = _full_ink(changes, least_contrast // 2)
+    return np.flatnonzero((changes > share * full).any(axis=0))
 
 
 def _whole_digits(
@@ -299,6 +318,13 @@ def _full_ink(dark: NDArray[np.uint8], least: int, *, share: float = 0.985) -> i
     return max(least, int(np.searchsorted(counts, share * counts[-1])))
 
 
+def _changes(dark: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Say how much darkness changes from a column to the next; of one alone, how dark it is."""
+    if dark.shape[1] < 2:
+        return dark
+    return np.asarray(cv2.absdiff(dark[:, 1:], dark[:, :-1]), np.uint8)
+
+
 def _writing_rows(
     dark: NDArray[np.uint8],
     level: int,
@@ -321,12 +347,12 @@ def _writing_rows(
     floor = int(faint * level)
     clipped: NDArray[np.uint8] = np.minimum(dark, level)
     clipped[clipped < floor] = 0
-    changes = cv2.absdiff(clipped[:, 1:], clipped[:, :-1]) if dark.shape[1] > 1 else clipped
-    profile = changes.sum(axis=1, dtype=np.float64)
+    profile = _changes(clipped).sum(axis=1, dtype=np.float64)
     reach = max(1, h // 12) | 1
     padded = np.pad(profile, reach // 2, mode="edge")
     profile = np.convolve(padded, np.full(reach, 1 / reach), "valid")
-    profile = np.maximum(profile - 0.8 * np.quantile(profile, 0.1), 0.0)
+    quiet = np.interp(0.1 * (h - 1), np.arange(h), np.sort(profile))  # a tenth is below it
+    profile = np.maximum(profile - 0.8 * quiet, 0.0)
     busy = np.zeros(h + 2, np.int8)
     busy[1:-1] = profile > share * profile.max()
     runs = np.flatnonzero(np.diff(busy)).reshape(-1, 2)

@@ -52,6 +52,25 @@ def test_a_large_digit_is_of_one_line_with_a_smaller_one(foot):
     assert holds(found, (small[0], min(small[1], large[1]), large[2], large[3]))
 
 
+@pytest.mark.parametrize("ink", [160, 180])
+@pytest.mark.parametrize("size", [0.45, 0.8, 1.1])
+def test_a_paler_digit_beside_strong_ones_is_of_their_line(ink, size):
+    gray = cell()
+    strong = put(gray, "47", 10, 80, ink=40)
+    pale = put(gray, "1", 31, 80 + round(8 * (size - 0.45)), ink=ink, size=size)
+    (found,) = find_cell_lines(gray, most=1)
+    left, right, bottom = strong[0], pale[2], max(strong[3], pale[3])
+    assert holds(found, (left, min(strong[1], pale[1]), right, bottom))
+
+
+def test_the_pale_side_of_a_cell_is_not_of_the_line():
+    gray = cell()
+    put(gray, "47", 30, 80, ink=40)
+    gray[60:100, 62:] = 170
+    (found,) = find_cell_lines(gray, most=1)
+    assert found.right < 60
+
+
 def test_one_faint_digit_is_found_in_grainy_paper():
     for seed in range(5):
         gray = cell()

@@ -66,6 +66,24 @@ def test_a_large_digit_before_small_ones_is_not_cut():
     assert line.top <= rows[0] and rows[-1] < line.bottom
 
 
+@pytest.mark.parametrize(("ink", "rule"), [(150, 40), (160, 20), (175, 0)])
+def test_beside_a_strong_rule_faint_digits_are_all_in_the_line(ink, rule):
+    gray = written(ink=ink)
+    digits = np.flatnonzero((gray < 200).any(axis=0))
+    rows = np.flatnonzero((gray < 200).any(axis=1))
+    gray[50:54, 80:] = rule
+    (line,) = find_lines(gray)
+    assert line.box.left <= digits[0] and line.box.right > digits[-1]
+    assert line.box.top <= rows[0] and rows[-1] < line.box.bottom <= 54
+
+
+def test_paler_digits_at_an_end_are_in_the_line():
+    gray = written("38")
+    cv2.putText(gray, "07", (95, 45), cv2.FONT_HERSHEY_SIMPLEX, 1.2, 165, 3)
+    (line,) = find_lines(gray)
+    assert line.box.right > np.flatnonzero((gray < 200).any(axis=0))[-1]
+
+
 def test_a_rule_does_not_take_the_place_of_the_writing():
     gray = written(height=120, foot=60, ink=90)
     gray[100:104] = 0  # solid
