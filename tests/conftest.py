@@ -18,6 +18,10 @@ ROOT = Path(__file__).parent.parent
 SERVER_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 OURS = ("DIGITOCR_", "PREFECT_")  # settings of the machine, which a test must not see
 
+# A shell ignores it for what it runs in the background, and so would all that the tests begin.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 SLIP = """\
 name = "slip"
 version = 1
