@@ -250,12 +250,23 @@ class WholeReading:
     alone: bool | None = None
 
 
-def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeReading]:
+def read_whole(
+    images: Sequence[Gray], sequence: SequenceModel, *, printed: Sequence[bool] | None = None
+) -> list[WholeReading]:
     """Ask the sequence network about crops; of several lines, what is most surely a number.
 
     What else is written in a tall cell, a word or some print, says no number.
+
+    Parameters
+    ----------
+    printed
+        Of each, whether cells are printed in it: what is pale there is print. None: of no one.
     """
-    lines = [find_lines(image, most=MOST_LINES) for image in images]
+    pale = [True] * len(images) if printed is None else [not one for one in printed]
+    lines = [
+        find_lines(image, most=MOST_LINES, pale=may_be)
+        for image, may_be in zip(images, pale, strict=True)
+    ]
     looks = iter(sequence.look([line.strip for of_crop in lines for line in of_crop]))
     found = []
     for of_crop in lines:
@@ -266,11 +277,15 @@ def read_whole(images: Sequence[Gray], sequence: SequenceModel) -> list[WholeRea
         written = [one.line for i, one in enumerate(said) if blank[i] < MOST_BLANK]
         others = [one for one in written if _is_beside(one, line)]
         found.append(replace(said[best], alone=not others if len(said) > 1 else None))
-    return _doubt_shorter(images, _look_elsewhere(images, found, sequence), sequence)
+    found = _look_elsewhere(images, found, sequence, pale)
+    return _doubt_shorter(images, found, sequence)
 
 
 def _look_elsewhere(
-    images: Sequence[Gray], found: Sequence[WholeReading], sequence: SequenceModel
+    images: Sequence[Gray],
+    found: Sequence[WholeReading],
+    sequence: SequenceModel,
+    pale: Sequence[bool],
 ) -> list[WholeReading]:
     """Look elsewhere in the crops whose line says no number, or hardly any: it may be a rule.
 
@@ -282,7 +297,9 @@ def _look_elsewhere(
         if one.line.area < MOST_OF_CROP * image.size
         and (_is_blank(one.looks) or best_seen(one.looks)[0].probability < HARDLY)
     }
-    lines = [look_elsewhere(images[place], found[place].line) for place in blank]
+    lines = [
+        look_elsewhere(images[place], found[place].line, pale=pale[place]) for place in blank
+    ]
     looks = iter(sequence.look([line.strip for of_crop in lines for line in of_crop]))
     looked = list(found)
     for (place, nothing), of_crop in zip(blank.items(), lines, strict=True):

@@ -325,7 +325,11 @@ def _look_at(
     rows = classify_glyphs([glyph.image for glyph in glyphs], reader.model)
     whole: list[WholeReading | None] = [None] * len(prepared)
     if reader.sequence is not None:
-        whole[:] = read_whole([_crop(one) for one in prepared], reader.sequence)
+        whole[:] = read_whole(
+            [_crop(one) for one in prepared],
+            reader.sequence,
+            printed=[one.field.kind is not FieldKind.OPEN for one in prepared],
+        )
     found = []
     start = 0
     for one, seen in zip(prepared, whole, strict=True):

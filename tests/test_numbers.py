@@ -223,7 +223,7 @@ def test_a_line_that_holds_but_a_part_of_the_digits_is_not_accepted(shipped, mon
     half = image[:100, :80].copy()
     part = strips.find_lines(half)
 
-    def find_half(gray, *, most=1):
+    def find_half(gray, *, most=1, pale=True):
         return part if most > 1 else strips.find_lines(gray)
 
     model, sequence = shipped

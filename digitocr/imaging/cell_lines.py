@@ -34,7 +34,7 @@ class _Part:
         return _Part(self.ink + other.ink, _around(self.box, other.box))
 
 
-def find_cell_lines(gray: Gray, *, most: int) -> list[Box]:
+def find_cell_lines(gray: Gray, *, most: int, pale: bool = True) -> list[Box]:
     """Find lines of writing, the likeliest first: those of most ink, near the middle.
 
     Parameters
@@ -43,6 +43,8 @@ def find_cell_lines(gray: Gray, *, most: int) -> list[Box]:
         Dark ink on lighter paper, so small that a digit is some ten pixels high. Not changed.
     most : int
         Lines wanted.
+    pale
+        Whether digits beside a line are of it that are much paler.
 
     Returns
     -------
@@ -64,9 +66,9 @@ def find_cell_lines(gray: Gray, *, most: int) -> list[Box]:
         return line.ink * (1.0 - 0.8 * abs(middle / h - 0.5))
 
     lines = sorted(_lines(parts), key=worth, reverse=True)[:most]
-    pale = max(4.0, 0.5 * level)
-    found = cv2.connectedComponentsWithStats((dark > pale).astype(np.uint8), connectivity=8)
-    beside = _pale_digits(found[2], margin)
+    least = max(4.0, 0.5 * level)
+    found = cv2.connectedComponentsWithStats((dark > least).astype(np.uint8), connectivity=8)
+    beside = _pale_digits(found[2], margin) if pale else []
     return [
         _with_pale_digits(_with_pale_ends(line.box, found[1], found[2]), beside)
         for line in lines

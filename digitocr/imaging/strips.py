@@ -38,7 +38,7 @@ def normalize_strip(gray: Gray) -> Strip:
 
 
 def find_lines(
-    gray: Gray, *, most: int = 1, least_contrast: int = 20
+    gray: Gray, *, most: int = 1, least_contrast: int = 20, pale: bool = True
 ) -> tuple[WrittenLine, ...]:
     """Find lines of writing in a crop and bring them to strips of fixed height.
 
@@ -50,6 +50,9 @@ def find_lines(
         Lines wanted. A crop that is not taller than wide has one.
     least_contrast : int, gray levels
         Ink this much darker than its paper is full ink, or paper's grain would become ink.
+    pale
+        Whether what is much paler than the rest may be writing too. Where cells are printed it
+        is print.
 
     Returns
     -------
@@ -66,9 +69,9 @@ def find_lines(
     small, shrink = _shrunken(gray)
     paper = _paper(small)
     found = []
-    boxes = _stand_out(small, most=most)
+    boxes = _stand_out(small, most=most, pale=pale)
     if len(boxes) < most:
-        busy = _writing(small, paper, least_contrast, most=most)
+        busy = _writing(small, paper, least_contrast, most=most, pale=pale)
         boxes += [box for box in busy if all(_shared(box, one) <= 0.5 for one in boxes)]
     for box in boxes[:most]:
         top, left = int(box.top / shrink), int(box.left / shrink)
@@ -81,7 +84,13 @@ def find_lines(
 
 
 def look_elsewhere(
-    gray: Gray, line: Box, *, least_contrast: int = 20, least: float = 0.3, over: float = 0.15
+    gray: Gray,
+    line: Box,
+    *,
+    least_contrast: int = 20,
+    pale: bool = True,
+    least: float = 0.3,
+    over: float = 0.15,
 ) -> tuple[WrittenLine, ...]:
     """Give what else may be the line of writing, where what was found is none.
 
@@ -92,6 +101,8 @@ def look_elsewhere(
     ----------
     line
         What was found.
+    least_contrast, pale
+        As of `find_lines`.
     least
         Of the crop's height: a lower part is not looked at.
     over
@@ -102,7 +113,7 @@ def look_elsewhere(
     top, bottom = max((0, line.top + room), (line.bottom - room, h), key=lambda s: s[1] - s[0])
     found = []
     if least * h <= bottom - top < h:
-        inner = find_lines(gray[top:bottom], least_contrast=least_contrast)[0]
+        inner = find_lines(gray[top:bottom], least_contrast=least_contrast, pale=pale)[0]
         found.append(WrittenLine(inner.box.moved(0, top), inner.strip))
     small, _ = _shrunken(gray)
     found.append(_written(gray, Box(0, 0, w, h), _paper(small), least_contrast))
@@ -162,13 +173,15 @@ def _shrunken(gray: Gray, *, height: int = 64, area: int = 64 * 192) -> tuple[Gr
     return _resized(gray, round(w * shrink), round(h * shrink)), shrink
 
 
-def _stand_out(small: Gray, *, most: int, margin: float = 0.2, side: float = 0.4) -> list[Box]:
+def _stand_out(
+    small: Gray, *, most: int, pale: bool, margin: float = 0.2, side: float = 0.4
+) -> list[Box]:
     """Find the lines of a tall crop by their components; `margin`, `side` as in `_writing`."""
     if not is_tall(small):
         return []
     h, w = small.shape
     found = []
-    for line in find_cell_lines(small, most=most):
+    for line in find_cell_lines(small, most=most, pale=pale):
         up, out = max(1, round(margin * line.height)), 1 + round(side * line.height)
         left, top = max(0, line.left - out), max(0, line.top - up)
         found.append(Box(left, top, min(w, line.right + out), min(h, line.bottom + up)))
@@ -187,6 +200,7 @@ def _writing(
     least_contrast: int,
     *,
     most: int,
+    pale: bool,
     margin: float = 0.14,
     side: float = 0.35,
 ) -> list[Box]:
@@ -205,7 +219,7 @@ def _writing(
         dark = without_lines(dark, np.flatnonzero(margins.mean(axis=0) < 0.5))
         margin *= 2
     level = _full_ink(dark, least_contrast, share=0.985)
-    if not tall:  # the darkest may be a rule, beside which digits are next to nothing
+    if pale and not tall:  # the darkest may be a rule, beside which digits are next to nothing
         level = min(level, max(least_contrast + 1, round(1.5 * _full_ink(_changes(dark), 1))))
     if tall:  # where a small digit is one pixel in a thousand
         least_contrast //= 2
@@ -238,10 +252,10 @@ def _writing(
         first, last = _whole_digits(dark > ink // 2, top, bottom)
         room = max(1, round(margin * (bottom - top)))
         top, bottom = max(0, min(top - room, first)), min(h, max(bottom + room, last))
-        if tall:
-            columns = np.flatnonzero((dark[top:bottom] > ink // 2).any(axis=0))
-        else:
+        if pale and not tall:
             columns = _written_columns(busy, least_contrast)
+        else:
+            columns = np.flatnonzero((dark[top:bottom] > ink // 2).any(axis=0))
         left, right = 0, w
         if len(columns):
             room = round(side * (bottom - top))

@@ -84,6 +84,13 @@ def test_paler_digits_at_an_end_are_in_the_line():
     assert line.box.right > np.flatnonzero((gray < 200).any(axis=0))[-1]
 
 
+def test_where_cells_are_printed_what_is_pale_is_print():
+    gray = written("38", ink=40)
+    cv2.putText(gray, "8", (140, 45), cv2.FONT_HERSHEY_SIMPLEX, 1.2, 165, 3)  # a guide
+    ends = {pale: find_lines(gray, pale=pale)[0].box.right for pale in (False, True)}
+    assert ends[False] < 140 < ends[True]
+
+
 def test_a_rule_does_not_take_the_place_of_the_writing():
     gray = written(height=120, foot=60, ink=90)
     gray[100:104] = 0  # solid
