@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import itertools
 import logging
@@ -77,6 +78,7 @@ class Worker:
             self.deadly = store.never_opened(session, DIED)
             self.deadly |= store.never_opened(session, TOO_LARGE)
         self.opened = plan.batch if plan.resumed else ""
+        gc.freeze()  # what lives as long as the process is not looked through for garbage
 
 
 _kept = threading.local()
