@@ -88,7 +88,7 @@ def test_pages_that_were_purged_are_said_to_be(read, workplace):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_time")
-@pytest.mark.parametrize("seconds", [0.0, 1.0])
+@pytest.mark.parametrize("seconds", [0.0, 0.4])
 def test_a_process_that_is_killed_costs_no_page(read, monkeypatch, seconds):
     """One of two that read again is killed, as it starts or later; its file is read again."""
     monkeypatch.setenv("DIGITOCR_WORKERS", "2")
