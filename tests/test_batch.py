@@ -474,8 +474,8 @@ def large_pdf(picture: Path) -> bytes:
         large = slip.resize((1920, 1440))
     jpeg = io.BytesIO()
     large.convert("RGB").save(jpeg, "JPEG")
-    drawing = b"q 3300 0 0 2475 0 0 cm /I Do Q 1 1 m 2 1 l S"
-    box = b"/MediaBox [0 0 3300 2475] /Resources << /XObject << /I 5 0 R >> >>"
+    drawing = b"q 4000 0 0 3000 0 0 cm /I Do Q 1 1 m 2 1 l S"
+    box = b"/MediaBox [0 0 4000 3000] /Resources << /XObject << /I 5 0 R >> >>"
     head = b"/Type /XObject /Subtype /Image /ColorSpace /DeviceRGB /BitsPerComponent 8"
     size = b"/Width 1920 /Height 1440 /Filter /DCTDecode"
     objects = (
@@ -507,7 +507,7 @@ def large(workplace) -> set[str]:
 def test_a_page_that_takes_too_much_memory_fails_and_the_rest_is_read(
     digitocr, workplace, large
 ):
-    code, _, err = finished(workplace, "process", "scans", DIGITOCR_WORKER_MEMORY_MB="450")
+    code, _, err = finished(workplace, "process", "scans", DIGITOCR_WORKER_MEMORY_MB="370")
     assert code == PARTIAL, err
     failed = {line for line in err.splitlines() if line.startswith("failed: ")}
     assert failed == {f"failed: {source} page 1: {TOO_LARGE}" for source in large}
@@ -527,7 +527,7 @@ def test_a_page_that_takes_too_much_memory_fails_and_the_rest_is_read(
 @pytest.mark.soak
 def test_the_same_holds_for_what_a_flow_has_read(workplace, large, monkeypatch):
     """A flow reads by `read_apart`, in threads that each keep a process."""
-    monkeypatch.setenv("DIGITOCR_WORKER_MEMORY_MB", "450")
+    monkeypatch.setenv("DIGITOCR_WORKER_MEMORY_MB", "370")
     plan = job.plan([Path("scans")], settings.load(), batch="night")
     outcomes = job.read_apart(plan, plan.files)
     assert {outcome.source for outcome in outcomes if outcome.failed} == large
