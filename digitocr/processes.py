@@ -14,7 +14,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -102,14 +101,10 @@ def start(begin: Callable[[], object] | None = None) -> Apart:
     # have that forgotten if it were started meanwhile.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    # It is handed our command line, by a pipe whose other end is open here too: of one that
-    # names thousands of files the rest would be waited with for ever if it died meanwhile.
-    line, sys.argv = sys.argv, sys.argv[:1]
     try:
         with theirs:  # as long as it is open here, its end is not heard
             process.start()
     finally:
-        sys.argv = line
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return Apart(process, ours)
 

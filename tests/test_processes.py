@@ -4,13 +4,10 @@ What they do are functions of Python itself: a process that is started knows no 
 """
 
 import multiprocessing
-import multiprocessing.spawn
 import os
 import select
-import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from contextlib import closing, suppress
@@ -53,15 +50,6 @@ def test_a_process_that_dies_as_it_starts_is_noticed_while_the_others_are_at_wor
     assert started[0].process.is_alive()
     assert list(parts) == [(2, DONE), (0, DONE)]
     assert len(started) == 3
-
-
-def test_a_process_that_dies_as_it_starts_is_noticed_however_long_our_command_line(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["digitocr", *(f"scan-{i:06}.jpg" for i in range(20_000))])
-    true = os.fsencode(shutil.which("true"))  # which ends at once
-    monkeypatch.setattr(multiprocessing.spawn, "get_executable", lambda: true)
-    with processes.start() as apart, pytest.raises(ProcessDiedError):
-        apart.run(os.getpid)
-    assert len(sys.argv) == 20_001
 
 
 def test_processes_that_are_killed_at_any_moment_of_their_lives_leave_nobody_waiting():
