@@ -30,9 +30,14 @@ def least_breadth(pieces: Sequence[Component], *, most_pen: float, least: float)
     return round(max(least, PENS * min(_pen_width(pieces), most_pen)))
 
 
+def may_hold(ink: Ink, side: int) -> bool:
+    """Say whether there may be room for a disk of a diameter in the ink: quick, and seldom."""
+    return min(ink.shape) >= side | 1 and _farthest(ink) >= SURELY * (side // 2)
+
+
 def find_broad(ink: Ink, side: int) -> Ink:
     """Mark the ink that a disk of a diameter fits into: no stroke, but a blot or a hole."""
-    if min(ink.shape) < side | 1 or _farthest(ink) < SURELY * (side // 2):
+    if not may_hold(ink, side):
         return np.zeros(ink.shape, bool)  # what follows takes fifty times as long
     element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side | 1, side | 1))
     # Padded: OpenCV takes what is outside of a picture for ink.

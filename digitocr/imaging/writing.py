@@ -16,7 +16,7 @@ from digitocr.imaging.binarization import (
     solid,
     stroke_darkness,
 )
-from digitocr.imaging.blots import find_broad, least_breadth
+from digitocr.imaging.blots import find_broad, least_breadth, may_hold
 from digitocr.imaging.form_removal import close_strokes, line_mask, subtract_form
 from digitocr.imaging.isolation import FieldImage
 from digitocr.imaging.prints import PER_MM, REACH_MM, SLACK_PIXELS, Printed
@@ -239,8 +239,8 @@ def _is_sliver(piece: Component, lines: Ink) -> bool:
 def _has_blot(written: FieldInk, image: FieldImage) -> bool:
     """Say whether something broader than strokes lies in the field."""
     pieces = [one for one in written.pieces if share_inside(one, image.box) > 0.5]
-    if not any(min(one.box.width, one.box.height) >= BLOT_MM * PER_MM for one in pieces):
-        return False
+    if not any(may_hold(one.ink, round(BLOT_MM * PER_MM)) for one in pieces):
+        return False  # and how broad the pen is need not be known
     side = least_breadth(pieces, most_pen=MOST_PEN_MM * PER_MM, least=BLOT_MM * PER_MM)
     return any(find_broad(one.ink, side).any() for one in pieces)
 
